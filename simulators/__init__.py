@@ -1,0 +1,1 @@
+"""The plant and the coupling: one package a mosaik simulator."""

@@ -1,0 +1,1 @@
+"""The control room of the twin: networks, points, protocols, solvers and applications."""

@@ -1,0 +1,1 @@
+"""The network model in CIM terms: compiled arrays, loaders and topology."""

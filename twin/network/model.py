@@ -1,0 +1,288 @@
+"""The compiled network: read-only numpy arrays under CIM names.
+
+Two ways to look at it: by table (``network.lines.r_ohm``) on the hot path, by name
+(``network.find("L3-8")``) at the rim. States that change (switch positions, loads, taps) are
+*not* in here; they are arrays beside it, in the order of these tables. Loads are positive as
+consumption. Every equipment name is unique within the network.
+
+The *branches* are the line segments followed by the power transformers, in one index:
+branch ``b`` is line ``b`` if ``b < lines.n`` and transformer ``b - lines.n`` otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
+Bools = NDArray[np.bool_]
+
+
+class EquipmentKind(Enum):
+    """Which table a name belongs to."""
+
+    NODE = "connectivity node"
+    LINE = "line segment"
+    TRANSFORMER = "power transformer"
+    SWITCH = "switch"
+    CONSUMER = "consumer"
+    GENERATOR = "generating unit"
+    SHUNT = "shunt compensator"
+    SOURCE = "external network"
+
+
+class SwitchKind(IntEnum):
+    """CIM switch classes."""
+
+    BREAKER = 0
+    LOAD_BREAK_SWITCH = 1
+    DISCONNECTOR = 2
+    FUSE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EquipmentRef:
+    """An equipment by kind and row in the table of that kind."""
+
+    kind: EquipmentKind
+    index: int
+
+
+@dataclass(frozen=True)
+class ConnectivityNodes:
+    """``x``/``y`` are diagram or geographic coordinates, NaN where unknown."""
+
+    names: tuple[str, ...]
+    v_nominal_kv: Floats
+    x: Floats
+    y: Floats
+
+    @property
+    def n(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class LineSegments:
+    """Pi model over the whole length; zero-sequence values are NaN where unknown."""
+
+    names: tuple[str, ...]
+    node_from: Ints
+    node_to: Ints
+    length_km: Floats
+    r_ohm: Floats
+    x_ohm: Floats
+    c_nf: Floats
+    g_us: Floats
+    r0_ohm: Floats
+    x0_ohm: Floats
+    c0_nf: Floats
+    i_max_a: Floats
+    overhead: Bools
+
+    @property
+    def n(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class PowerTransformers:
+    """Two windings, ``node_from`` is the high-voltage side.
+
+    ``vk_percent``/``vkr_percent`` refer to ``s_kva``. ``tap_side`` is 0 for high, 1 for low voltage;
+    ``tap_position`` is the initial one. ``shift_deg`` is by how much the low side lags.
+    """
+
+    names: tuple[str, ...]
+    node_from: Ints
+    node_to: Ints
+    s_kva: Floats
+    v_from_kv: Floats
+    v_to_kv: Floats
+    vk_percent: Floats
+    vkr_percent: Floats
+    p_iron_kw: Floats
+    i0_percent: Floats
+    shift_deg: Floats
+    tap_side: Ints
+    tap_min: Ints
+    tap_max: Ints
+    tap_neutral: Ints
+    tap_step_percent: Floats
+    tap_position: Ints
+
+    @property
+    def n(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Switches:
+    """A switch sits between a node and one end of a branch, or between two nodes.
+
+    ``branch`` is the branch index and ``side`` 0 (from) or 1 (to) for a switch at a branch end,
+    with ``other_node`` -1; for a switch between ``node`` and ``other_node``, ``branch`` and
+    ``side`` are -1. Current through a switch counts positive from ``node`` into the branch
+    (into ``other_node``). ``kind`` holds ``SwitchKind`` values. ``feeder_head`` marks the
+    breakers that feed a feeder from its busbar. ``tie`` marks normally open points.
+    """
+
+    names: tuple[str, ...]
+    kind: Ints
+    node: Ints
+    branch: Ints
+    side: Ints
+    other_node: Ints
+    normally_closed: Bools
+    feeder_head: Bools
+
+    @property
+    def n(self) -> int:
+        return len(self.names)
+
+    @property
+    def tie(self) -> Bools:
+        return ~self.normally_closed
+
+
+@dataclass(frozen=True)
+class Consumers:
+    """Rated demand and the number of customers behind each supply point.
+
+    ``load_class`` is ``residential``, ``commercial`` or ``industrial``.
+    """
+
+    names: tuple[str, ...]
+    node: Ints
+    p_kw: Floats
+    q_kvar: Floats
+    customers: Ints
+    load_class: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class GeneratingUnits:
+    """Injections of P and Q (positive as generation), ``kind`` such as ``pv`` or ``wind``."""
+
+    names: tuple[str, ...]
+    node: Ints
+    p_kw: Floats
+    q_kvar: Floats
+    s_kva: Floats
+    kind: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class ShuntCompensators:
+    """Constant admittance: consumption at nominal voltage, all steps in."""
+
+    names: tuple[str, ...]
+    node: Ints
+    p_kw: Floats
+    q_kvar: Floats
+
+    @property
+    def n(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class ExternalNetworks:
+    """Stiff sources behind a short-circuit impedance.
+
+    The power flow takes the voltage at the node as given (the impedance is for faults only).
+    ``s_sc_mva``/``rx`` are NaN where unknown.
+    """
+
+    names: tuple[str, ...]
+    node: Ints
+    v_pu: Floats
+    angle_rad: Floats
+    s_sc_mva: Floats
+    rx: Floats
+
+    @property
+    def n(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A compiled, read-only distribution network."""
+
+    name: str
+    frequency_hz: float
+    nodes: ConnectivityNodes
+    lines: LineSegments
+    transformers: PowerTransformers
+    switches: Switches
+    consumers: Consumers
+    generators: GeneratingUnits
+    shunts: ShuntCompensators
+    sources: ExternalNetworks
+
+    def __post_init__(self) -> None:
+        for table in self._tables().values():
+            for value in vars(table).values():
+                if isinstance(value, np.ndarray):
+                    value.flags.writeable = False
+
+    def _tables(self) -> dict[EquipmentKind, object]:
+        return {
+            EquipmentKind.NODE: self.nodes,
+            EquipmentKind.LINE: self.lines,
+            EquipmentKind.TRANSFORMER: self.transformers,
+            EquipmentKind.SWITCH: self.switches,
+            EquipmentKind.CONSUMER: self.consumers,
+            EquipmentKind.GENERATOR: self.generators,
+            EquipmentKind.SHUNT: self.shunts,
+            EquipmentKind.SOURCE: self.sources,
+        }
+
+    @cached_property
+    def index(self) -> dict[str, EquipmentRef]:
+        """Every equipment name with its table and row."""
+        return {
+            name: EquipmentRef(kind, row)
+            for kind, table in self._tables().items()
+            for row, name in enumerate(table.names)  # type: ignore[attr-defined]
+        }
+
+    def find(self, name: str) -> EquipmentRef | None:
+        """The equipment called ``name``, or None."""
+        return self.index.get(name)
+
+    @property
+    def n_branches(self) -> int:
+        return self.lines.n + self.transformers.n
+
+    @cached_property
+    def branch_names(self) -> tuple[str, ...]:
+        return self.lines.names + self.transformers.names
+
+    @cached_property
+    def branch_from(self) -> Ints:
+        return np.concatenate([self.lines.node_from, self.transformers.node_from]).astype(np.int32)
+
+    @cached_property
+    def branch_to(self) -> Ints:
+        return np.concatenate([self.lines.node_to, self.transformers.node_to]).astype(np.int32)
+
+    @cached_property
+    def branch_i_max_a(self) -> Floats:
+        """Current rating of each branch at its from side, A."""
+        t = self.transformers
+        return np.concatenate([self.lines.i_max_a, t.s_kva / (np.sqrt(3.0) * t.v_from_kv)])

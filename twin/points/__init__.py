@@ -1,0 +1,1 @@
+"""Point types, quality, point maps, samples and commands."""
