@@ -1,0 +1,1 @@
+"""The controlling side of the protocols."""

@@ -1,0 +1,1 @@
+"""The controlled side of the protocols."""
