@@ -180,9 +180,7 @@ class NetworkBuilder:
         kind: str = "pv",
     ) -> None:
         """Add a generating unit, P and Q positive as generation."""
-        self._add(
-            "generator", name, {"node": node, "p_kw": p_kw, "q_kvar": q_kvar, "s_kva": s_kva, "kind": kind}
-        )
+        self._add("generator", name, {"node": node, "p_kw": p_kw, "q_kvar": q_kvar, "s_kva": s_kva, "kind": kind})
 
     def shunt(self, name: str, node: str, *, p_kw: float = 0.0, q_kvar: float) -> None:
         """Add a shunt by its consumption at nominal voltage (a capacitor has negative Q)."""
@@ -206,9 +204,7 @@ class _Compiler:
 
     def node(self, owner: str, name: str) -> int:
         if name not in self.nodes:
-            raise NetworkDataError(
-                f"network {self.network_name}: {owner} refers to node {name}, which is not there"
-            )
+            raise NetworkDataError(f"network {self.network_name}: {owner} refers to node {name}, which is not there")
         return self.nodes[name]
 
     def _column(self, table: str, key: str, convert: Callable[[str, Any], Any]) -> list[Any]:
@@ -243,9 +239,7 @@ class _Compiler:
         return Network(
             name=self.network_name,
             frequency_hz=self.frequency_hz,
-            nodes=ConnectivityNodes(
-                self.names("node"), f("node", "v_nominal_kv"), f("node", "x"), f("node", "y")
-            ),
+            nodes=ConnectivityNodes(self.names("node"), f("node", "v_nominal_kv"), f("node", "x"), f("node", "y")),
             lines=LineSegments(
                 names=self.names("line"),
                 node_from=node("line", "node_from"),

@@ -61,9 +61,7 @@ class PowerFlowDivergedError(TwinError):
 
     def __init__(self, island: str, detail: str = "") -> None:
         self.island = island
-        super().__init__(
-            f"the power flow of island {island} does not converge{': ' + detail if detail else ''}"
-        )
+        super().__init__(f"the power flow of island {island} does not converge{': ' + detail if detail else ''}")
 
 
 class FaultKind(Enum):
@@ -122,6 +120,4 @@ class MissingZeroSequenceError(TwinError):
 
     def __init__(self, network: str) -> None:
         self.network = network
-        super().__init__(
-            f"network {network} has no zero-sequence data, so an earth fault cannot be calculated"
-        )
+        super().__init__(f"network {network} has no zero-sequence data, so an earth fault cannot be calculated")
