@@ -1,0 +1,160 @@
+"""Drives master sessions in lockstep with the field: simulated time, real connections, no clock.
+
+What a station announced is waited for and given to the session at its arrival time; session timers run in
+simulated time between arrivals. A lost session is dialled again after a back-off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from twin.links.model import LinkEvent, MasterSession
+from twin.timebase import NEVER, SimTime
+from twin.transport import Endpoint, Handover, LockstepChannel, TelecontrolPath
+
+RECONNECT_MS = 5_000
+
+
+class _Line:
+    """One session with its channel and when it is to be dialled next."""
+
+    def __init__(self, session: MasterSession, endpoint: Endpoint, channel: LockstepChannel) -> None:
+        self.session = session
+        self.endpoint = endpoint
+        self.channel = channel
+        self.dial_at: SimTime = NEVER
+
+    def next_due(self) -> SimTime:
+        return min(self.channel.next_arrival(), self.session.next_timer(), self.dial_at)
+
+    def advance(self, now: SimTime) -> None:
+        """Run arrivals, timers and dialling in the order of their times, up to ``now``."""
+        while (due := self.next_due()) <= now:
+            if self.dial_at <= due:
+                self._dial(max(due, 0))
+            elif not self.channel.deliver(partial(self._receive, due), due):
+                self.session.tick(due)
+                self.flush(due, urgent=False)
+
+    def _dial(self, now: SimTime) -> None:
+        if self.channel.path.is_cut(now):
+            self.dial_at = now + RECONNECT_MS
+            return
+        self.dial_at = NEVER
+        wire, port = self.endpoint.dial(self.session.station)
+        self.channel.open(wire, now, self.channel.connection + 1, port)
+        self.session.connected(now)
+        self.flush(now, urgent=True)
+
+    def _receive(self, at: SimTime, payload: Any, urgent: bool) -> None:
+        if payload is None:
+            self._lost(at, "closed by the station")
+            return
+        self.session.receive(payload, at)
+        self.flush(at, urgent=urgent)
+
+    def _lost(self, at: SimTime, reason: str) -> None:
+        self.session.disconnected(at, reason)
+        self.dial_at = at + RECONNECT_MS
+
+    def flush(self, at: SimTime, *, urgent: bool) -> None:
+        """Send what the session has to say, and hang up where it asks for that."""
+        self.channel.send(self.session.payload_to_send(), at, urgent=urgent)
+        if self.channel.is_open and (reason := self.session.close_reason):
+            self.channel.close(at)
+            self._lost(at, reason)
+
+
+class LockstepLinks:
+    """All links of a control room in one simulated world."""
+
+    def __init__(
+        self,
+        sessions: Mapping[str, MasterSession],
+        endpoints: Mapping[str, Endpoint],
+        paths: Mapping[str, TelecontrolPath],
+    ) -> None:
+        self._lines = {
+            station: _Line(session, endpoints[station], LockstepChannel(station, paths[station]))
+            for station, session in sessions.items()
+        }
+
+    def start(self, now: SimTime) -> None:
+        """Dial every station at ``now``."""
+        for line in self._lines.values():
+            line.dial_at = now
+
+    def accept(self, tokens: Iterable[Handover]) -> None:
+        """Wait for what the stations announced.
+
+        Raises:
+            BarrierTimeoutError: a station did not deliver.
+        """
+        for token in tokens:
+            self._lines[token.station].channel.accept(token)
+
+    def advance(self, now: SimTime) -> list[LinkEvent]:
+        """Everything that happens on the links up to ``now``."""
+        events: list[LinkEvent] = []
+        for line in self._lines.values():
+            if line.next_due() <= now:
+                line.advance(now)
+            events += line.session.take_events()
+        return events
+
+    def act(self, station: str, action: Callable[[MasterSession], None], now: SimTime) -> None:
+        """Let a session do something (select, operate, ...) at ``now`` and send it."""
+        line = self._lines[station]
+        action(line.session)
+        line.flush(now, urgent=True)
+
+    def cut(self, station: str, start_ms: SimTime, end_ms: SimTime) -> None:
+        """The telecontrol path from a station is dead for a while."""
+        self._lines[station].channel.path.cut(start_ms, end_ms)
+
+    def take_handovers(self) -> list[Handover]:
+        """The barrier tokens for the field."""
+        return [token for line in self._lines.values() if (token := line.channel.take_handover())]
+
+    def next_wanted(self) -> SimTime:
+        """When a simulation step is wanted for something in flight."""
+        return min((line.channel.next_urgent() for line in self._lines.values()), default=NEVER)
+
+    def close(self) -> None:
+        """Hang up everywhere."""
+        for line in self._lines.values():
+            line.channel.drop()
+
+    def snapshot(self) -> dict[str, Any]:
+        """State as JSON-able data, between two cycles."""
+        return {
+            station: {
+                "session": dict(line.session.snapshot()),
+                "channel": line.channel.snapshot(),
+                "dial_at": line.dial_at,
+            }
+            for station, line in self._lines.items()
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> tuple[dict[str, int], list[Handover]]:
+        """Continue from :meth:`snapshot` over new connections.
+
+        Returns:
+            The port each standing connection now comes from, and the tokens to hand over again.
+        """
+        ports: dict[str, int] = {}
+        tokens: list[Handover] = []
+        for station, saved in state.items():
+            line = self._lines[station]
+            line.session.restore(saved["session"])
+            line.dial_at = saved["dial_at"]
+            if line.channel.restore(saved["channel"]):
+                wire, ports[station] = line.endpoint.dial(station)
+                token = line.channel.rewire(wire, ports[station])
+            else:
+                token = line.channel.last_close()
+            if token:
+                tokens.append(token)
+        return ports, tokens

@@ -1,0 +1,159 @@
+"""Drives outstations in lockstep with the control room: simulated time, real connections, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from twin.outstations.model import Outstation, OutstationSession
+from twin.points.model import Sample
+from twin.timebase import NEVER, SimTime
+from twin.transport import (
+    BARRIER_LIMIT_S,
+    Acceptor,
+    BarrierTimeoutError,
+    Handover,
+    LockstepChannel,
+    TelecontrolPath,
+)
+
+
+class _Host:
+    """One station with its listener and the session of its master."""
+
+    def __init__(self, outstation: Outstation, acceptor: Acceptor, path: TelecontrolPath) -> None:
+        self.outstation = outstation
+        self.acceptor = acceptor
+        self.channel = LockstepChannel(outstation.station, path)
+        self.session: OutstationSession | None = None
+
+    def accept(self, token: Handover) -> None:
+        if token.opened_ms >= 0:
+            self._open(token)
+        self.channel.accept(token)
+
+    def _open(self, token: Handover) -> None:
+        at = self.channel.path.arrival(token.opened_ms)
+        if self.session is not None:
+            self.outstation.close_session(self.session, at)
+        self.channel.join(self._claim(token.local_port), token.connection)
+        self.session = self.outstation.open_session(at)
+
+    def _claim(self, port: int) -> Any:
+        try:
+            return self.acceptor.claim(port, BARRIER_LIMIT_S)
+        except TimeoutError as error:
+            raise BarrierTimeoutError(self.outstation.station, str(error)) from error
+
+    def next_due(self) -> SimTime:
+        if self.session is None:
+            return NEVER
+        return min(self.channel.next_arrival(), self.session.next_timer())
+
+    def advance(self, now: SimTime) -> None:
+        """Deliver what has arrived and run the timers due by ``now``."""
+        while self.session is not None and self.next_due() <= now:
+            if not self.channel.deliver(partial(self._receive, now), now):
+                self.session.tick(now)
+                self.flush(now, urgent=False)
+
+    def _receive(self, at: SimTime, payload: Any, urgent: bool) -> None:
+        if self.session is None:
+            return
+        if payload is None:
+            self._closed(at)
+            return
+        self.session.receive(payload, at)
+        self.flush(at, urgent=urgent)
+
+    def _closed(self, at: SimTime) -> None:
+        assert self.session is not None
+        self.outstation.close_session(self.session, at)
+        self.session = None
+
+    def flush(self, at: SimTime, *, urgent: bool) -> None:
+        """Send what the session has to say, and hang up where it asks for that."""
+        if self.session is None:
+            return
+        self.channel.send(self.session.payload_to_send(), at, urgent=urgent)
+        if self.session.close_reason:
+            self.channel.close(at)
+            self._closed(at)
+
+
+class LockstepStations:
+    """All emulated stations of a field in one simulated world."""
+
+    def __init__(
+        self,
+        outstations: Mapping[str, Outstation],
+        acceptors: Mapping[str, Acceptor],
+        paths: Mapping[str, TelecontrolPath],
+        measured: frozenset[str] = frozenset(),
+    ) -> None:
+        """``measured`` names the points whose values alone do not ask for an extra step."""
+        self._measured = measured
+        self._hosts = {
+            station: _Host(outstation, acceptors[station], paths[station])
+            for station, outstation in outstations.items()
+        }
+
+    def accept(self, tokens: Iterable[Handover]) -> None:
+        """Take new connections and wait for what the control room announced.
+
+        Raises:
+            BarrierTimeoutError: a connection did not deliver.
+        """
+        for token in tokens:
+            self._hosts[token.station].accept(token)
+
+    def next_due(self) -> SimTime:
+        """When :meth:`advance` has something to do."""
+        return min((host.next_due() for host in self._hosts.values()), default=NEVER)
+
+    def next_wanted(self) -> SimTime:
+        """When a simulation step is wanted for something in flight."""
+        return min((host.channel.next_urgent() for host in self._hosts.values()), default=NEVER)
+
+    def advance(self, now: SimTime) -> None:
+        """Deliver everything due by ``now``."""
+        for host in self._hosts.values():
+            if host.next_due() <= now:
+                host.advance(now)
+
+    def update(self, samples: Sequence[Sample], now: SimTime) -> None:
+        """Hand new values to their stations and send them; measured values alone ask for no extra step."""
+        for station, group in groupby(sorted(samples, key=lambda s: s.station), key=lambda s: s.station):
+            batch = list(group)
+            host = self._hosts[station]
+            host.outstation.update(batch, now)
+            host.flush(now, urgent=any(sample.point not in self._measured for sample in batch))
+
+    def finished(self, station: str, ticket: int, success: bool, now: SimTime) -> None:
+        """A device finished an operation."""
+        host = self._hosts[station]
+        host.outstation.finished(ticket, success, now)
+        host.flush(now, urgent=True)
+
+    def cut(self, station: str, start_ms: SimTime, end_ms: SimTime) -> None:
+        """The telecontrol path to a station is dead for a while."""
+        self._hosts[station].channel.path.cut(start_ms, end_ms)
+
+    def take_handovers(self) -> list[Handover]:
+        """The barrier tokens for the control room."""
+        return [token for host in self._hosts.values() if (token := host.channel.take_handover())]
+
+    def close(self) -> None:
+        """Close every connection and listener."""
+        for host in self._hosts.values():
+            host.channel.drop()
+            host.acceptor.close()
+
+    def snapshot(self) -> dict[str, Any]:
+        """State as JSON-able data, between two cycles."""
+        return {
+            station: {"outstation": dict(host.outstation.snapshot()), "channel": host.channel.snapshot()}
+            for station, host in self._hosts.items()
+        }
