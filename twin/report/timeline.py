@@ -1,0 +1,426 @@
+"""From the journal to the chain of events after a fault: who caused what, and how long each hop took.
+
+Pure: journal entries in, incidents out. Not for drawing: see ``swim_lanes``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from twin.journal import JournalEntry
+from twin.timebase import SimTime
+
+FINAL_PHASES = ("confirmed", "refused", "timed_out", "failed")
+FAILED_PHASES = ("refused", "timed_out", "failed")
+
+
+class Lane(Enum):
+    """Where something happened, in the order from the plant to the operator's desk."""
+
+    PLANT = "Plant"
+    PROTECTION = "Protection"
+    TELECONTROL = "Telecontrol"
+    CONTROL_ROOM = "Control room"
+    COMMANDS = "Commands"
+
+
+class Tone(Enum):
+    """How a milestone reads: as a disturbance, as a recovery, or neither."""
+
+    NEUTRAL = "neutral"
+    BAD = "bad"
+    GOOD = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """One thing in the chain. ``cause`` is the row of the milestone it followed from, None for a root."""
+
+    t_ms: SimTime
+    lane: Lane
+    kind: str
+    subject: str
+    label: str
+    cause: int | None = None
+    tone: Tone = Tone.NEUTRAL
+    command_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """From a cause to its effect."""
+
+    cause: Milestone
+    effect: Milestone
+
+    @property
+    def delta_ms(self) -> SimTime:
+        """How long the hop took."""
+        return self.effect.t_ms - self.cause.t_ms
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A fault (or, without one, a sequence of commands) and all that followed until the next fault."""
+
+    title: str
+    start_ms: SimTime
+    milestones: tuple[Milestone, ...]
+
+    @property
+    def hops(self) -> tuple[Hop, ...]:
+        """Every milestone with a known cause, in the order of the effects."""
+        return tuple(Hop(self.milestones[m.cause], m) for m in self.milestones if m.cause is not None)
+
+    def first(self, kind: str, after_ms: SimTime | None = None) -> Milestone | None:
+        """The first milestone of a kind, at or after a moment."""
+        after = self.start_ms if after_ms is None else after_ms
+        return next((m for m in self.milestones if m.kind == kind and m.t_ms >= after), None)
+
+    def last(self, kind: str) -> Milestone | None:
+        """The last milestone of a kind."""
+        return next((m for m in reversed(self.milestones) if m.kind == kind), None)
+
+
+def incidents(journal: Sequence[JournalEntry]) -> tuple[Incident, ...]:
+    """One incident for each fault; one for the commands of a run without any fault.
+
+    A fault at the same moment as the one before joins it.
+    """
+    starts: list[int] = []
+    for row, entry in enumerate(journal):
+        is_fault = (entry.source, entry.kind) == ("director", "fault")
+        if is_fault and (not starts or entry.t_ms > journal[starts[-1]].t_ms):
+            starts.append(row)
+    if not starts:
+        return _without_fault(journal)
+    ends = [*starts[1:], len(journal)]
+    return tuple(_incident(journal[start:end]) for start, end in zip(starts, ends, strict=True))
+
+
+def _without_fault(journal: Sequence[JournalEntry]) -> tuple[Incident, ...]:
+    kinds = {("control_room", "command"), ("control_room", "plan"), ("field", "relay_trip")}
+    row = next((row for row, entry in enumerate(journal) if (entry.source, entry.kind) in kinds), None)
+    if row is None:
+        return ()
+    chain = _follow(journal[row:])
+    return (Incident("Commands without a fault", journal[row].t_ms, chain),) if chain else ()
+
+
+def _incident(entries: Sequence[JournalEntry]) -> Incident:
+    chain = _follow(entries)
+    return Incident(chain[0].label[0].upper() + chain[0].label[1:], entries[0].t_ms, chain)
+
+
+def _follow(entries: Sequence[JournalEntry]) -> tuple[Milestone, ...]:
+    chain = _Chain()
+    for entry in entries:
+        step = _STEPS.get((entry.source, entry.kind))
+        if step is not None:
+            step(chain, entry)
+    return tuple(chain.milestones)
+
+
+@dataclass
+class _Chain:
+    """Milestones so far, and where to look up the cause of the next one."""
+
+    milestones: list[Milestone] = field(default_factory=list)
+    by_kind: dict[str, int] = field(default_factory=dict)
+    by_subject: dict[tuple[str, str], int] = field(default_factory=dict)
+    commands: dict[str, int] = field(default_factory=dict)
+    confirmed: dict[str, int] = field(default_factory=dict)
+    told: set[tuple[str, str, SimTime]] = field(default_factory=set)
+    customers: float = 0.0
+
+    def add(
+        self,
+        entry: JournalEntry,
+        lane: Lane,
+        label: str,
+        *,
+        kind: str = "",
+        subject: str = "",
+        cause: int | None = None,
+        tone: Tone = Tone.NEUTRAL,
+        command_id: str = "",
+    ) -> int:
+        row = len(self.milestones)
+        kind, subject = kind or entry.kind, subject or entry.subject
+        self.milestones.append(Milestone(entry.t_ms, lane, kind, subject, label, cause, tone, command_id))
+        self.by_kind[kind] = row
+        self.by_subject[kind, subject] = row
+        return row
+
+    def of(self, kind: str, subject: str) -> int | None:
+        return self.by_subject.get((kind, subject))
+
+    def latest(self, *kinds: str) -> int | None:
+        """The latest milestone of any of the kinds."""
+        rows = [self.by_kind[kind] for kind in kinds if kind in self.by_kind]
+        return max(rows, default=None)
+
+    def latest_of(self, subject: str, *kinds: str) -> int | None:
+        """The latest milestone of any of the kinds on one subject."""
+        rows = [row for kind in kinds if (row := self.of(kind, subject)) is not None]
+        return max(rows, default=None)
+
+
+def _either(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first
+
+
+def _fault(chain: _Chain, entry: JournalEntry) -> None:
+    kind = str(entry.data.get("fault_kind") or "").replace("_", " ")
+    lasting = {True: "permanent", False: "transient"}.get(entry.data.get("permanent"), "")  # type: ignore[arg-type]
+    where = entry.data.get("line") or entry.subject
+    words = " ".join(word for word in (lasting, kind, "fault on", str(where)) if word)
+    chain.add(entry, Lane.PLANT, words, tone=Tone.BAD)
+
+
+def _fault_cleared(chain: _Chain, entry: JournalEntry) -> None:
+    chain.add(entry, Lane.PLANT, "fault cleared", cause=chain.latest("fault"), tone=Tone.GOOD)
+
+
+def _comms_loss(chain: _Chain, entry: JournalEntry) -> None:
+    chain.add(entry, Lane.TELECONTROL, f"{entry.subject} communication lost", tone=Tone.BAD)
+
+
+def _pickup(chain: _Chain, entry: JournalEntry) -> None:
+    chain.add(entry, Lane.PROTECTION, f"{entry.subject} pickup", cause=chain.latest("fault", "closed_onto_fault"))
+
+
+def _trip(chain: _Chain, entry: JournalEntry) -> None:
+    cause = _either(chain.of("relay_pickup", entry.subject), chain.latest("relay_pickup", "fault"))
+    function = str(entry.data.get("function") or "")
+    label = f"{entry.subject} trip" + (f" {function}" if function else "")
+    chain.add(entry, Lane.PROTECTION, label, cause=cause, tone=Tone.BAD)
+
+
+def _breaker(chain: _Chain, entry: JournalEntry) -> None:
+    position, why = entry.data.get("position"), entry.data.get("cause")
+    if position not in ("open", "closed"):
+        return
+    causes: Mapping[Any, Callable[[], int | None]] = {
+        "trip": lambda: _either(chain.of("relay_trip", entry.subject), chain.latest("relay_trip")),
+        "reclose": lambda: _either(chain.of("reclose", entry.subject), chain.latest("reclose")),
+        "command": lambda: chain.latest_of(entry.subject, "command_received", "executing", "activated", "requested"),
+    }
+    cause = causes[why]() if why in causes else None
+    tone = Tone.BAD if why == "trip" else Tone.NEUTRAL
+    verb = {"trip": "trips open", "reclose": "recloses"}.get(str(why), position)
+    chain.add(entry, Lane.PLANT, f"{entry.subject} {verb}", cause=cause, tone=tone)
+
+
+def _reclose(chain: _Chain, entry: JournalEntry) -> None:
+    shot = entry.data.get("shot")
+    label = f"{entry.subject} reclose" + (f", shot {shot}" if shot is not None else "")
+    cause = _either(chain.of("breaker", entry.subject), chain.latest("relay_trip"))
+    chain.add(entry, Lane.PROTECTION, label, cause=cause)
+
+
+def _lockout(chain: _Chain, entry: JournalEntry) -> None:
+    cause = _either(chain.of("breaker", entry.subject), chain.latest("relay_trip"))
+    chain.add(entry, Lane.PROTECTION, f"{entry.subject} lockout", cause=cause, tone=Tone.BAD)
+
+
+def _reclaimed(chain: _Chain, entry: JournalEntry) -> None:
+    cause = chain.of("breaker", entry.subject)
+    chain.add(entry, Lane.PROTECTION, f"{entry.subject} reclaimed", cause=cause, tone=Tone.GOOD)
+
+
+def _indicator(chain: _Chain, entry: JournalEntry) -> None:
+    if entry.data.get("state") in (False, 0, "off", "reset", "cleared"):
+        return
+    direction = str(entry.data.get("direction") or "")
+    label = f"{entry.subject} fault passage {direction}".rstrip()
+    chain.add(entry, Lane.PROTECTION, label, cause=chain.latest("fault", "closed_onto_fault"))
+
+
+def _received(chain: _Chain, entry: JournalEntry) -> None:
+    switch = str(entry.data.get("switch") or entry.data.get("equipment") or entry.subject)
+    cause = chain.latest_of(switch, "requested", "selected", "executing")
+    label = f"{entry.subject} command received"
+    chain.add(entry, Lane.TELECONTROL, label, subject=switch, cause=cause)
+
+
+def _station_refused(chain: _Chain, entry: JournalEntry) -> None:
+    rule = str(entry.data.get("rule") or "")
+    label = f"{entry.subject} refuses" + (f": {rule}" if rule else "")
+    chain.add(entry, Lane.TELECONTROL, label, cause=chain.latest("command_received"), tone=Tone.BAD)
+
+
+def _session(chain: _Chain, entry: JournalEntry) -> None:
+    state = str(entry.data.get("state") or "")
+    cause = chain.of("session_lost", entry.subject) if state != "lost" else chain.of("comms_loss", entry.subject)
+    tone = {"lost": Tone.BAD, "interrogated": Tone.GOOD}.get(state, Tone.NEUTRAL)
+    chain.add(
+        entry, Lane.TELECONTROL, f"{entry.subject} session {state}", kind=f"session_{state}", cause=cause, tone=tone
+    )
+
+
+def _supply(chain: _Chain, entry: JournalEntry) -> None:
+    customers = entry.data.get("customers_interrupted")
+    if not isinstance(customers, int | float) or customers == chain.customers:
+        return
+    tone = Tone.BAD if customers > chain.customers else Tone.GOOD
+    chain.customers = customers
+    label = f"{customers:.0f} customers without supply" if customers else "all customers supplied"
+    chain.add(entry, Lane.PLANT, label, cause=chain.latest("breaker"), tone=tone)
+
+
+def _closed_onto_fault(chain: _Chain, entry: JournalEntry) -> None:
+    cause = _either(chain.of("breaker", entry.subject), chain.latest("breaker"))
+    chain.add(entry, Lane.PLANT, f"{entry.subject} closed onto a fault", cause=cause, tone=Tone.BAD)
+
+
+def _overload(chain: _Chain, entry: JournalEntry) -> None:
+    if chain.of("overload", entry.subject) is None:
+        chain.add(entry, Lane.PLANT, f"{entry.subject} overloaded", cause=chain.latest("breaker"), tone=Tone.BAD)
+
+
+_TOLD_BY = {
+    "position": ("breaker",),
+    "trip": ("relay_trip",),
+    "fault_forward": ("indicator",),
+    "fault_reverse": ("indicator",),
+    "lockout": ("lockout",),
+    "reclose_active": ("reclose",),
+}
+
+
+def _event(chain: _Chain, entry: JournalEntry) -> None:
+    """Only an event that tells of something already in the chain, and only the first one to do so."""
+    point = str(entry.data.get("point") or entry.subject)
+    equipment, _, quantity = point.rpartition(".")
+    source_t_ms = entry.data.get("source_t_ms", entry.t_ms)
+    if quantity not in _TOLD_BY or not isinstance(source_t_ms, int):
+        return
+    row = _teller(chain, _TOLD_BY[quantity], equipment, source_t_ms)
+    if row is None or (equipment, quantity, source_t_ms) in chain.told:
+        return
+    chain.told.add((equipment, quantity, source_t_ms))
+    chain.add(entry, Lane.CONTROL_ROOM, f"event {point}", subject=equipment, cause=row)
+
+
+def _teller(chain: _Chain, kinds: Sequence[str], equipment: str, source_t_ms: SimTime) -> int | None:
+    for row in range(len(chain.milestones) - 1, -1, -1):
+        milestone = chain.milestones[row]
+        if milestone.kind in kinds and milestone.subject == equipment and milestone.t_ms <= source_t_ms:
+            return row
+    return None
+
+
+def _alarm(chain: _Chain, entry: JournalEntry) -> None:
+    if entry.data.get("state") != "raised":
+        return
+    words = str(entry.data.get("text") or entry.subject)
+    cause = _either(chain.of("event", entry.subject.rpartition(".")[0] or entry.subject), chain.latest("event"))
+    cause = cause if cause is not None else chain.latest("session_lost")
+    chain.add(entry, Lane.CONTROL_ROOM, f"alarm: {words}", cause=cause, tone=Tone.BAD)
+
+
+def _location(chain: _Chain, entry: JournalEntry) -> None:
+    zones = entry.data.get("zones") or ()
+    names = ", ".join(str(zone) for zone in zones) if isinstance(zones, list | tuple) else str(zones)
+    words = f"located: {names}" if names else str(entry.data.get("text") or "fault located")
+    chain.add(entry, Lane.CONTROL_ROOM, words, cause=chain.latest("event", "alarm"))
+
+
+def _plan(chain: _Chain, entry: JournalEntry) -> None:
+    plan_id = str(entry.data.get("plan_id") or entry.subject)
+    if chain.of("plan", plan_id) is None:
+        steps = entry.data.get("steps")
+        count = f", {len(steps)} steps" if isinstance(steps, list) else ""
+        cause = chain.latest("location", "alarm", "event")
+        chain.add(entry, Lane.CONTROL_ROOM, f"plan {plan_id}{count}", subject=plan_id, cause=cause)
+
+
+def _command(chain: _Chain, entry: JournalEntry) -> None:
+    data = entry.data
+    command_id = str(data.get("command_id") or entry.subject)
+    switch, action = str(data.get("switch") or entry.subject), str(data.get("action") or "operate")
+    phase, plan_id = str(data.get("phase") or ""), str(data.get("plan_id") or "")
+    before = chain.commands.get(command_id)
+    if before is None:
+        cause = _either(chain.confirmed.get(plan_id), chain.of("plan", plan_id)) if plan_id else chain.latest("event")
+    else:
+        cause = _proof(chain, before, switch) if phase == "confirmed" else before
+    tone = Tone.BAD if phase in FAILED_PHASES else Tone.GOOD if phase == "confirmed" else Tone.NEUTRAL
+    rule = data.get("rule") or data.get("cause")
+    label = f"{action} {switch} {phase.replace('_', ' ')}" + (f": {rule}" if rule and tone is Tone.BAD else "")
+    row = chain.add(
+        entry, Lane.COMMANDS, label, kind=phase, subject=switch, cause=cause, tone=tone, command_id=command_id
+    )
+    chain.commands[command_id] = row
+    if phase in FINAL_PHASES:
+        chain.confirmed[plan_id] = row
+
+
+def _proof(chain: _Chain, before: int, switch: str) -> int:
+    """What confirms a command: the event that told of the switch's new position, else the phase before."""
+    event = chain.of("event", switch)
+    requested = next(
+        (row for row, m in enumerate(chain.milestones) if m.command_id == chain.milestones[before].command_id), before
+    )
+    return event if event is not None and event > requested else before
+
+
+_STEPS: Mapping[tuple[str, str], Callable[[_Chain, JournalEntry], None]] = {
+    ("director", "fault"): _fault,
+    ("director", "fault_cleared"): _fault_cleared,
+    ("director", "comms_loss"): _comms_loss,
+    ("field", "relay_pickup"): _pickup,
+    ("field", "relay_trip"): _trip,
+    ("field", "breaker"): _breaker,
+    ("field", "reclose"): _reclose,
+    ("field", "lockout"): _lockout,
+    ("field", "reclaimed"): _reclaimed,
+    ("field", "indicator"): _indicator,
+    ("field", "command_received"): _received,
+    ("field", "refused"): _station_refused,
+    ("session", "session"): _session,
+    ("grid", "supply"): _supply,
+    ("grid", "closed_onto_fault"): _closed_onto_fault,
+    ("grid", "overload"): _overload,
+    ("control_room", "event"): _event,
+    ("control_room", "alarm"): _alarm,
+    ("control_room", "location"): _location,
+    ("control_room", "plan"): _plan,
+    ("control_room", "command"): _command,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A stretch of the chain that an engineer asks for by name."""
+
+    name: str
+    span_ms: SimTime
+
+
+def key_latencies(incident: Incident) -> tuple[Latency, ...]:
+    """The stretches of an incident that were recorded, in the order of the chain."""
+    start = incident.start_ms
+    trip = next((m for m in incident.milestones if m.kind == "breaker" and m.tone is Tone.BAD), None)
+    event = next((m for m in incident.milestones if m.kind == "event" and trip and m.subject == trip.subject), None)
+    confirmed = incident.last("confirmed")
+    restored = next((m for m in reversed(incident.milestones) if m.kind == "supply"), None)
+    restored = restored if restored is not None and restored.tone is Tone.GOOD else None
+    alarm, plan = incident.first("alarm"), incident.first("plan")
+    stretches: Iterable[tuple[str, SimTime | None, Milestone | None]] = (
+        ("fault → breaker open", start, trip),
+        ("breaker open → control room", trip.t_ms if trip else None, event),
+        ("event → alarm", event.t_ms if event else None, alarm),
+        ("fault → plan", start, plan),
+        ("plan → last check-back", plan.t_ms if plan else None, confirmed),
+        ("fault → last restoration", start, restored),
+    )
+    return tuple(
+        Latency(name, end.t_ms - begin)
+        for name, begin, end in stretches
+        if end is not None and begin is not None and end.t_ms >= begin
+    )
