@@ -1,0 +1,55 @@
+# Two commands do everything: `make run` and `make test`. The rest is for those who work on the twin.
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?=
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: run test check lint types imports install install-dev debian bench lock clean
+
+run: install
+	$(BIN)/twin run scenarios/flisr_cigre_mv.yaml $(if $(OUT),--out $(OUT))
+
+test: debian install-dev lint types imports
+	$(BIN)/pytest -rs -n $(WORKERS) --dist worksteal
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "The twin needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 4; }
+	@$(PYTHON) -m venv $(VENV) || { tools/debian-packages python3-venv && $(PYTHON) -m venv $(VENV); }
+
+$(VENV)/.installed: pyproject.toml requirements.lock | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml requirements-dev.lock $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+debian:
+	@tools/debian-packages tshark chromium || true
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/mypy
+
+imports:
+	$(BIN)/lint-imports
+
+bench: install-dev
+	$(BIN)/python -m benchmarks.world
+
+lock: install-dev
+	$(BIN)/uv pip compile --quiet --universal --no-header --no-emit-index-url pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --no-header --no-emit-index-url --extra dev --extra c104 \
+	    -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build results .mypy_cache .ruff_cache *.egg-info

@@ -1,0 +1,110 @@
+"""What every simulator of the world has in common: one cycle, arrays in and out, snapshot and restore.
+
+The simulators are time-based mosaik simulators of one entity each. They step together: the clock announces the
+time of the next cycle at every cycle, and everybody returns it to mosaik. Data between simulators are whole
+arrays and objects, never one connection a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import mosaik_api_v3
+
+from twin.timebase import SimTime, TimeBase
+
+ENTITY = "world"
+
+
+@dataclass
+class Stopwatch:
+    """Where the wall-clock time of a run goes; figures for people, never for the simulation."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _running: list[str] = field(default_factory=list)
+    _since: float = 0.0
+
+    @contextmanager
+    def watch(self, part: str) -> Iterator[None]:
+        """Count the time inside towards ``part``, and not towards the part around it."""
+        self._switch()
+        self._running.append(part)
+        try:
+            yield
+        finally:
+            self._switch()
+            self._running.pop()
+
+    def _switch(self) -> None:
+        now = perf_counter()
+        if self._running:
+            part = self._running[-1]
+            self.seconds[part] = self.seconds.get(part, 0.0) + now - self._since
+        self._since = now
+
+
+@dataclass
+class RunContext:
+    """What the simulators of one run share besides their connections: no state of the simulation."""
+
+    time_base: TimeBase
+    origin_ms: SimTime = 0
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    failure: BaseException | None = None
+
+
+class CycleSimulator(mosaik_api_v3.Simulator):
+    """Base of the world's simulators: subclasses give ``INPUTS``, ``OUTPUTS`` and :meth:`cycle`.
+
+    ``PART`` is what its time counts as in the run's figures.
+    """
+
+    INPUTS: tuple[str, ...] = ()
+    OUTPUTS: tuple[str, ...] = ()
+    PART = "rest"
+
+    def __init__(self, context: RunContext) -> None:
+        attrs = [*self.INPUTS, *self.OUTPUTS, "next_ms"]
+        model = {"public": True, "params": [], "attrs": attrs}
+        super().__init__({"api_version": "3.0", "type": "time-based", "models": {"World": model}})
+        self.context = context
+        self.outputs: dict[str, Any] = {}
+
+    def create(self, num: int, model: str, **model_params: Any) -> list[dict[str, Any]]:
+        """The one entity of this simulator."""
+        return [{"eid": ENTITY, "type": model}]
+
+    def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:
+        """One cycle at mosaik time ``time``, which counts from the origin of this run."""
+        now = self.context.origin_ms + time
+        received = {name: next(iter(sources.values())) for name, sources in inputs.get(ENTITY, {}).items()}
+        try:
+            with self.context.stopwatch.watch(self.PART):
+                next_ms = received.pop("next_ms", None)
+                self.outputs = self.cycle(now, received)
+        except BaseException as error:
+            self.context.failure = self.context.failure or error
+            raise
+        if next_ms is None:
+            next_ms = self.outputs["next_ms"]
+        return int(next_ms) - self.context.origin_ms
+
+    def cycle(self, now: SimTime, received: dict[str, Any]) -> dict[str, Any]:
+        """Advance to ``now`` with what the others sent; return the outputs."""
+        raise NotImplementedError
+
+    def get_data(self, outputs: dict[str, list[str]]) -> dict[str, Any]:
+        """The outputs of the last cycle."""
+        return {ENTITY: {name: self.outputs[name] for name in outputs[ENTITY]}}
+
+    def snapshot(self) -> bytes:
+        """The state after a cycle, enough to go on from it."""
+        raise NotImplementedError
+
+    def restore(self, state: bytes) -> None:
+        """Go on from :meth:`snapshot`; the outputs are those of the snapshot's cycle."""
+        raise NotImplementedError

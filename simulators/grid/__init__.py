@@ -1,0 +1,1 @@
+"""The grid: power flow, faults and who is supplied."""

@@ -1,0 +1,84 @@
+"""Short circuits in the plant: applied, feeding, extinguished, repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from twin.errors import Blame, TwinError
+from twin.network.model import Network
+from twin.solvers.model import FaultKind, FaultPoint
+from twin.timebase import SimTime
+
+
+class FaultOnDeadLineError(TwinError):
+    """The scenario puts a fault where no voltage is."""
+
+    blame = Blame.SCENARIO
+
+    def __init__(self, event_id: str, line: str) -> None:
+        self.event_id, self.line = event_id, line
+        super().__init__(
+            f"{event_id}: line {line} is not energised at that moment, so a fault on it would carry no current"
+        )
+
+
+@dataclass
+class PlantFault:
+    """One fault. A transient one is gone once its place has been dead for ``extinguishes_after_ms``."""
+
+    event_id: str
+    line: str
+    kind: str
+    position: float
+    resistance_ohm: float
+    permanent: bool
+    extinguishes_after_ms: int
+    dead_since_ms: SimTime = -1
+    seen_live: bool = False
+
+    def point(self, network: Network) -> FaultPoint:
+        """Where it is, for the solver."""
+        line = network.lines.names.index(self.line)
+        return FaultPoint(FaultKind(self.kind), line, self.position, resistance_ohm=self.resistance_ohm)
+
+    def extinguished_at(self) -> SimTime | None:
+        """When the arc path will have recovered, if it stays dead; None while it is live or permanent."""
+        if self.permanent or self.dead_since_ms < 0:
+            return None
+        return self.dead_since_ms + self.extinguishes_after_ms
+
+
+class Faults:
+    """All faults present in the plant, in the order they came."""
+
+    def __init__(self) -> None:
+        self._faults: dict[str, PlantFault] = {}
+
+    def __iter__(self) -> Iterator[PlantFault]:
+        return iter(self._faults.values())
+
+    def __len__(self) -> int:
+        return len(self._faults)
+
+    def apply(self, event_id: str, data: Mapping[str, Any]) -> None:
+        """A new fault from an event of the scenario."""
+        self._faults[event_id] = PlantFault(event_id=event_id, **data)
+
+    def clear(self, event_id: str) -> PlantFault | None:
+        """The fault is repaired; None if it is not there any more."""
+        return self._faults.pop(event_id, None)
+
+    def extinguish(self, now: SimTime) -> list[tuple[PlantFault, SimTime]]:
+        """Remove the transient faults whose arc path has recovered by ``now``, with when it had."""
+        gone = [(f, at) for f in self if (at := f.extinguished_at()) is not None and at <= now]
+        for fault, _ in gone:
+            del self._faults[fault.event_id]
+        return gone
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        return [asdict(fault) for fault in self]
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        self._faults = {row["event_id"]: PlantFault(**row) for row in state}
