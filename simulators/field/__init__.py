@@ -1,0 +1,1 @@
+"""What stands inside the substations: switchgear, protection, auto-reclose, indicators and the station's own logic."""
