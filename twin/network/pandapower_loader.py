@@ -37,6 +37,7 @@ NAN = math.nan
 NO_RATING_A = 1e6
 """The current rating of a line whose file gives none (or one above 1 MA)."""
 
+_LISTED = 20
 _UNSUPPORTED = (
     "gen",
     "motor",
@@ -127,15 +128,16 @@ class Finding:
 
 
 class UnsupportedNetworkError(TwinError):
-    """A pandapower net holds what a balanced distribution network here cannot; carries all findings."""
+    """A pandapower net holds what a balanced distribution network here cannot; carries all findings, lists the first."""
 
     blame = Blame.SCENARIO
 
     def __init__(self, network: str, findings: tuple[Finding, ...]) -> None:
         self.network = network
         self.findings = findings
-        listed = "; ".join(str(finding) for finding in findings)
-        super().__init__(f"network {network} cannot be loaded from pandapower: {listed}")
+        listed = "; ".join(str(finding) for finding in findings[:_LISTED])
+        more = f"; and {len(findings) - _LISTED} more" if len(findings) > _LISTED else ""
+        super().__init__(f"network {network} cannot be loaded from pandapower: {listed}{more}")
 
 
 def load_pandapower(net: Any, *, name: str, options: LoaderOptions | None = None) -> Network:
