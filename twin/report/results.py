@@ -182,6 +182,9 @@ class Results:
         return max(self.run.simulated_ms, last_entry, last_sample)
 
 
+JournalLines = tuple[tuple[JournalEntry, ...], tuple[ResultsGarbledError, ...]]
+
+
 def read_results(folder: Path) -> Results:
     """Everything readable in ``folder``; what is missing or garbled becomes a finding.
 
@@ -193,7 +196,8 @@ def read_results(folder: Path) -> Results:
     if not any((folder / name).is_file() for name in FILES):
         raise ResultsMissingError(str(folder), f"holds none of the files of a run ({', '.join(FILES)})")
     findings: list[str] = []
-    journal, garbled_lines = _attempt(lambda: read_journal(folder / JOURNAL_FILE), ((), ()), findings)
+    nothing: JournalLines = ((), ())
+    journal, garbled_lines = _attempt(lambda: read_journal(folder / JOURNAL_FILE), nothing, findings)
     findings.extend(str(error) for error in garbled_lines)
     return Results(
         run=_summary(folder, journal, findings),
@@ -274,7 +278,7 @@ def _verdict(path: Path, row: Mapping[str, Any]) -> Verdict:
     )
 
 
-def read_journal(path: Path) -> tuple[tuple[JournalEntry, ...], tuple[ResultsGarbledError, ...]]:
+def read_journal(path: Path) -> JournalLines:
     """The entries in their order, and one error for each line that is no entry (a cut last line among them).
 
     Raises:
@@ -312,7 +316,7 @@ def read_samples(path: Path) -> Samples:
     if not path.is_file():
         raise ResultsMissingError(path.name, "is missing")
     try:
-        table = pq.read_table(path)  # type: ignore[no-untyped-call]
+        table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError):
         raise ResultsGarbledError(path.name, "is cut or not Parquet") from None
     if "t_ms" not in table.column_names:

@@ -1,0 +1,168 @@
+"""Builds the page of a run: gathers what each section shows and renders the template.
+
+The page is one file that loads nothing. Not for the content of a section: each has a module of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from twin.report.one_line import FEEDER_COLOURS, OneLine, legend_symbol
+from twin.report.plots import crosshair_data, draw_plot, event_marks, plots_of
+from twin.report.results import Results, RunSummary, read_results
+from twin.report.story import alarms, details, excerpt, plans, sessions, supply, words
+from twin.report.svg import figure_text, span_text, time_text
+from twin.report.swim_lanes import MOST_MILESTONES, draw_lanes
+from twin.report.timeline import Incident, incidents, key_latencies
+
+REPORT_FILE = "report.html"
+MOST_INCIDENTS = 12
+STATE_WORDS = {
+    "before": "Before the fault",
+    "fault": "Fault tripped",
+    "isolated": "Fault isolated",
+    "after": "After restoration",
+}
+
+
+def write_report(results: Path) -> Path:
+    """Write ``report.html`` into the results folder and return its path.
+
+    Works on the folder of an interrupted or broken run too; the page then says so on top.
+
+    Raises:
+        ResultsMissingError: the folder is not there or holds nothing of a run.
+    """
+    target = results / REPORT_FILE
+    target.write_text(render(read_results(results)), encoding="utf-8")
+    return target
+
+
+def render(results: Results) -> str:
+    """The page as one string."""
+    return _environment().get_template("report.html.j2").render(**_content(results))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("twin.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"time": time_text, "span": span_text, "figure": figure_text, "words": words}
+    environment.globals["details"] = details
+    return environment
+
+
+def _content(results: Results) -> dict[str, Any]:
+    run, end_ms = results.run, results.end_ms
+    told = incidents(results.journal)
+    return {
+        "run": run,
+        "findings": results.findings,
+        "verdict": overall(run),
+        "end_ms": end_ms,
+        "supply": supply(results.journal, end_ms),
+        "incidents": [_incident(incident) for incident in told[:MOST_INCIDENTS]],
+        "more_incidents": max(len(told) - MOST_INCIDENTS, 0),
+        "most_milestones": MOST_MILESTONES,
+        "pictures": _pictures(results),
+        "plans": plans(results.journal),
+        "plots": _plots(results, end_ms),
+        "alarms": alarms(results.journal),
+        "sessions": sessions(results.journal, run.protocols, end_ms),
+        "excerpt": excerpt(results.journal),
+        "journal_size": len(results.journal),
+        "shares": _shares(run.shares),
+        "scenario_yaml": results.scenario_yaml,
+    }
+
+
+def overall(run: RunSummary) -> Mapping[str, str]:
+    """The verdict on the run: a style, a sign, a word and a sentence."""
+    passed = sum(verdict.passed is True for verdict in run.verdicts)
+    failed = sum(verdict.passed is False for verdict in run.verdicts)
+    count = f"{passed} of {len(run.verdicts)} expectations hold"
+    if not run.completed:
+        judged = count if run.verdicts else "no expectation was judged"
+        return {"style": "fail", "sign": "!", "word": run.status, "sentence": judged}
+    if failed:
+        return {"style": "fail", "sign": "✗", "word": "failed", "sentence": count}
+    if passed < len(run.verdicts):
+        return {"style": "open", "sign": "?", "word": "not judged", "sentence": count}
+    if not run.verdicts:
+        return {"style": "open", "sign": "–", "word": "completed", "sentence": "the scenario expects nothing"}
+    return {"style": "pass", "sign": "✓", "word": "passed", "sentence": count}
+
+
+def _incident(incident: Incident) -> dict[str, Any]:
+    longest = max((hop.delta_ms for hop in incident.hops), default=1)
+    return {
+        "incident": incident,
+        "svg": draw_lanes(incident),
+        "latencies": key_latencies(incident),
+        "longest_ms": max(longest, 1),
+    }
+
+
+def _pictures(results: Results) -> dict[str, Any] | None:
+    if results.grid is None or not results.grid.nodes or not results.grid.states:
+        return None
+    drawing = OneLine.of(results.grid)
+    labels = [state.label for state in results.grid.states]
+    shown = {labels[0], labels[-1]}
+    return {
+        "states": [
+            {
+                "label": state.label,
+                "title": STATE_WORDS.get(state.label, state.label),
+                "t_ms": state.t_ms,
+                "shown": state.label in shown,
+                "words": drawing.words(state),
+                "svg": drawing.draw(state),
+            }
+            for state in results.grid.states
+        ],
+        "feeders": [
+            {"name": results.grid.switches[row].name, "colour": index % FEEDER_COLOURS}
+            for index, row in enumerate(drawing.heads)
+        ],
+        "keys": _keys(results),
+    }
+
+
+def _keys(results: Results) -> list[dict[str, Any]]:
+    """Legend entries for the kinds of switches that this grid has."""
+    known = ("breaker", "load_break_switch", "disconnector", "fuse")
+    kinds = {switch.kind for switch in results.grid.switches} if results.grid else set()
+    return [
+        {"closed": legend_symbol(kind, True), "open": legend_symbol(kind, False), "words": kind.replace("_", " ")}
+        for kind in known
+        if kind in kinds
+    ]
+
+
+def _plots(results: Results, end_ms: int) -> list[dict[str, Any]]:
+    if results.samples is None or results.samples.t_ms.size == 0:
+        return []
+    marks = event_marks(results.journal)
+    return [
+        {"title": plot.title, "svg": draw_plot(plot, end_ms, marks), "data": crosshair_data(plot, end_ms)}
+        for plot in plots_of(results.samples)
+    ]
+
+
+def _shares(shares: Mapping[str, float]) -> list[dict[str, Any]]:
+    total = sum(max(share, 0.0) for share in shares.values()) or 1.0
+    return [
+        {"name": name, "percent": 100 * max(share, 0.0) / total, "colour": index % FEEDER_COLOURS}
+        for index, (name, share) in enumerate(shares.items())
+    ]

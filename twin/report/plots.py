@@ -1,0 +1,334 @@
+"""Plots of the recorded samples: which columns belong together, decimated without losing an extreme, drawn as SVG.
+
+The data of the crosshair goes along as plain numbers; the page's script only reads them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from twin.journal import JournalEntry
+from twin.report.results import Samples
+from twin.report.svg import element, figure_text, join, nice_step, path, shorten, text, text_width, time_text
+from twin.timebase import SimTime
+
+WIDTH = 1180.0
+LEFT, RIGHT, TOP, BOTTOM = 62.0, 150.0, 26.0, 26.0
+HEIGHT = 214.0
+BUCKETS = 420
+MOST_SERIES = 8
+MOST_MARKS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Columns that share an axis: by the end of their name or by the whole name."""
+
+    title: str
+    unit: str
+    endings: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    factor: float = 1.0
+    step: bool = False
+
+    def takes(self, column: str) -> bool:
+        """True if ``column`` belongs here."""
+        return column in self.names or column.endswith(self.endings)
+
+
+FAMILIES = (
+    Family("Customers interrupted", "customers", (".customers",), ("customers_interrupted",), step=True),
+    Family("Voltage", "p.u.", (".v_pu",), ("v_min_pu", "v_max_pu")),
+    Family("Loading", "%", (".loading",), ("loading_max",), factor=100.0),
+    Family("Current", "A", (".i_a",)),
+    Family("Voltage", "kV", (".v_kv",)),
+    Family("Active power", "kW", (".p_kw", "_p_kw"), ("p_kw",)),
+    Family("Reactive power", "kvar", (".q_kvar", "_q_kvar"), ("q_kvar",)),
+    Family("Frequency", "Hz", (".f_hz", "_f_hz"), ("f_hz",)),
+    Family("Position", "", (".position", ".tap", ".tap_position"), step=True),
+)
+OTHERS = Family("Other quantities", "", ("",))
+
+
+@dataclass(frozen=True)
+class Series:
+    """One column, NaN where nothing was recorded."""
+
+    name: str
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Series over one time axis, in ms."""
+
+    family: Family
+    t_ms: NDArray[np.int64]
+    series: tuple[Series, ...]
+
+    @property
+    def title(self) -> str:
+        """What is plotted and in which unit."""
+        return f"{self.family.title}, {self.family.unit}" if self.family.unit else self.family.title
+
+
+@dataclass(frozen=True, slots=True)
+class EventMark:
+    """A vertical line over every plot."""
+
+    t_ms: SimTime
+    words: str
+    style: str
+
+
+def plots_of(samples: Samples, buckets: int = BUCKETS) -> tuple[Plot, ...]:
+    """The columns by family, at most ``MOST_SERIES`` in a plot, decimated; empty columns are left out."""
+    by_family: dict[int, list[str]] = {}
+    for name, values in samples.columns.items():
+        if np.isfinite(values).any():
+            row = next((i for i, family in enumerate(FAMILIES) if family.takes(name)), len(FAMILIES))
+            by_family.setdefault(row, []).append(name)
+    plots = []
+    for row in sorted(by_family):
+        family = FAMILIES[row] if row < len(FAMILIES) else OTHERS
+        names = by_family[row]
+        for first in range(0, len(names), MOST_SERIES):
+            plots.append(_plot(samples, family, names[first : first + MOST_SERIES], buckets))
+    return tuple(plots)
+
+
+def _plot(samples: Samples, family: Family, names: Sequence[str], buckets: int) -> Plot:
+    columns = [samples.columns[name] for name in names]
+    kept = decimate(samples.t_ms, columns, buckets)
+    series = (Series(name, family.factor * column[kept]) for name, column in zip(names, columns, strict=True))
+    return Plot(family, samples.t_ms[kept], tuple(series))
+
+
+def decimate(t_ms: NDArray[np.int64], columns: Sequence[NDArray[np.float64]], buckets: int) -> NDArray[np.int64]:
+    """Rows to keep: of every bucket of time its first and last row and each column's lowest and highest.
+
+    Rows beside a gap of NaN stay too, so that a gap is seen as one. Nothing is dropped from short recordings.
+    """
+    if t_ms.size <= 4 * buckets:
+        return np.arange(t_ms.size)
+    keep = np.zeros(t_ms.size, dtype=np.bool_)
+    edges = np.linspace(0, t_ms.size, buckets + 1).astype(np.int64)
+    keep[edges[:-1]] = True
+    keep[edges[1:] - 1] = True
+    for column in columns:
+        blank = np.isnan(column)
+        turns = np.flatnonzero(blank[1:] != blank[:-1])
+        if turns.size <= buckets:
+            keep[turns] = keep[turns + 1] = True
+        for start, end in pairwise(edges.tolist()):
+            _keep_extremes(column, blank, keep, start, end)
+    return np.flatnonzero(keep)
+
+
+def _keep_extremes(
+    column: NDArray[np.float64], blank: NDArray[np.bool_], keep: NDArray[np.bool_], start: int, end: int
+) -> None:
+    part = column[start:end]
+    if blank[start:end].all() or np.nanmax(part) == np.nanmin(part):
+        return
+    keep[start + int(np.nanargmin(part))] = True
+    keep[start + int(np.nanargmax(part))] = True
+
+
+_MARK_KINDS = {
+    ("director", "fault"): ("fault", "bad"),
+    ("director", "fault_cleared"): ("cleared", "good"),
+    ("field", "relay_trip"): ("trip", "bad"),
+    ("field", "lockout"): ("lockout", "bad"),
+    ("grid", "closed_onto_fault"): ("onto fault", "bad"),
+}
+
+
+def event_marks(journal: Iterable[JournalEntry], limit: int = MOST_MARKS) -> tuple[EventMark, ...]:
+    """Faults, trips, lockouts and the return of supply to everyone, the first ``limit``."""
+    marks = []
+    customers = 0.0
+    for entry in journal:
+        if (entry.source, entry.kind) in _MARK_KINDS:
+            words, style = _MARK_KINDS[entry.source, entry.kind]
+            marks.append(EventMark(entry.t_ms, words, style))
+        if entry.kind == "supply":
+            now = entry.data.get("customers_interrupted")
+            if now == 0 and customers:
+                marks.append(EventMark(entry.t_ms, "supplied", "good"))
+            customers = now if isinstance(now, int | float) else customers
+    return tuple(marks[:limit])
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A linear axis from values to pixels."""
+
+    low: float
+    high: float
+    at_low: float
+    at_high: float
+
+    def __call__(self, value: float) -> float:
+        return self.at_low + (value - self.low) / (self.high - self.low) * (self.at_high - self.at_low)
+
+
+def value_scale(plot: Plot) -> tuple[Scale, list[float]]:
+    """(scale, ticks) that hold every value; from zero where zero is near or the plot counts something."""
+    finite = np.concatenate([s.values[np.isfinite(s.values)] for s in plot.series])
+    low, high = (float(finite.min()), _ceiling(finite)) if finite.size else (0.0, 1.0)
+    if plot.family.step or 0 < low < 0.35 * high:
+        low = min(low, 0.0)
+    if high <= low:
+        low, high = low - 0.5 * (abs(low) or 1.0) * (low != 0), high + 0.5 * (abs(high) or 1.0)
+    step = nice_step(high - low, 5)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    ticks = [round(i * step, 10) for i in range(first, last + 1)]
+    return Scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP), ticks
+
+
+def _ceiling(finite: NDArray[np.float64]) -> float:
+    """The highest value; where that is a short peak far above all else, a little over the rest."""
+    high, usual = float(finite.max()), float(np.quantile(finite, 0.985))
+    return 1.3 * usual if usual > 0 and high > 5 * usual else high
+
+
+def draw_plot(plot: Plot, end_ms: SimTime, marks: Sequence[EventMark]) -> Markup:
+    """One plot as an ``<svg>`` over the whole run."""
+    start = min(0, int(plot.t_ms[0])) if plot.t_ms.size else 0
+    time = Scale(start, max(end_ms, start + 1), LEFT, WIDTH - RIGHT)
+    scale, ticks = value_scale(plot)
+    parts = [_grid(time, scale, ticks), _marks(time, marks)]
+    parts += [_line(plot, row, time, scale) for row in range(len(plot.series))]
+    parts += [_peak(plot, row, time, scale) for row in range(len(plot.series))]
+    parts.append(_names(plot, scale))
+    parts.append(element("g", class_="cross"))
+    words = f"{plot.title}: {'; '.join(_words(series) for series in plot.series)}"
+    size = f"0 0 {WIDTH:.0f} {HEIGHT:.0f}"
+    return element("svg", *parts, viewBox=size, class_="plot", role="img", aria_label=words)
+
+
+def _words(series: Series) -> str:
+    finite = series.values[np.isfinite(series.values)]
+    return f"{series.name} from {figure_text(float(finite.min()))} to {figure_text(float(finite.max()))}"
+
+
+def _grid(time: Scale, scale: Scale, ticks: Sequence[float]) -> Markup:
+    parts = []
+    for tick in ticks:
+        y = scale(tick)
+        parts.append(path([(LEFT, y), (WIDTH - RIGHT, y)], class_="zero" if tick == 0 else "grid"))
+        parts.append(text(LEFT - 8, y + 4, figure_text(tick), text_anchor="end", class_="tick"))
+    step = time_step(time.high - time.low, 9)
+    t_ms = math.ceil(time.low / step) * step
+    while t_ms <= time.high:
+        parts.append(path([(time(t_ms), HEIGHT - BOTTOM), (time(t_ms), HEIGHT - BOTTOM + 4)], class_="zero"))
+        words = time_text(t_ms, decimals=0 if step >= 1000 else 1)
+        parts.append(text(time(t_ms), HEIGHT - 7, words, text_anchor="middle", class_="tick"))
+        t_ms += step
+    return join(parts)
+
+
+_TIME_STEPS_MS = (100, 200, 500, *(1000 * s for s in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)))
+
+
+def time_step(span_ms: float, count: int) -> int:
+    """A step of the clock that cuts ``span_ms`` into at most ``count`` parts."""
+    hours = int(nice_step(span_ms / 3_600_000, count) * 3_600_000) or 1
+    return next((step for step in _TIME_STEPS_MS if span_ms / step <= count), max(hours, 3_600_000))
+
+
+def _marks(time: Scale, marks: Sequence[EventMark]) -> Markup:
+    parts = []
+    free_from = -1.0
+    for mark in marks:
+        x = time(mark.t_ms)
+        title = element("title", f"{time_text(mark.t_ms)} {mark.words}")
+        line = path([(x, TOP - 8), (x, HEIGHT - BOTTOM)], class_="mark")
+        words: tuple[Markup, ...] = ()
+        if x > free_from:
+            words = (text(x + 3, TOP - 12, mark.words, class_="marktext"),)
+            free_from = x + 8 + text_width(mark.words, 10.0)
+        parts.append(element("g", title, line, *words, class_=mark.style))
+    return join(parts)
+
+
+def _line(plot: Plot, row: int, time: Scale, scale: Scale) -> Markup:
+    values = plot.series[row].values
+    d: list[str] = []
+    pen_down, last_y = False, 0.0
+    for t_ms, value in zip(plot.t_ms.tolist(), values.tolist(), strict=True):
+        if math.isnan(value):
+            pen_down = False
+            continue
+        x, y = time(t_ms), scale(min(value, scale.high))
+        if not pen_down:
+            d.append(f"M{x:.1f} {y:.1f}")
+        elif not plot.family.step:
+            d.append(f"L{x:.1f} {y:.1f}")
+        elif abs(y - last_y) > 0.04:
+            d.append(f"H{x:.1f}V{y:.1f}")
+        pen_down, last_y = True, y
+    if plot.family.step and pen_down:
+        d.append(f"H{time(plot.t_ms.tolist()[-1]):.1f}")
+    return element("path", d="".join(d), class_=f"line c{row}{' step' if plot.family.step else ''}")
+
+
+def _peak(plot: Plot, row: int, time: Scale, scale: Scale) -> Markup:
+    """Says in words how high a peak goes that the axis cuts off."""
+    series = plot.series[row]
+    highest = float(np.nanmax(series.values))
+    if highest <= scale.high:
+        return Markup()
+    x = time(int(plot.t_ms[int(np.nanargmax(series.values))]))
+    words = f"▲ {series.name} {figure_text(highest)} {plot.family.unit}, beyond the axis"
+    return text(x + 5, TOP + 9 + 13 * row, words, class_="peak")
+
+
+def _names(plot: Plot, scale: Scale) -> Markup:
+    """The name of each series at its end, moved apart where ends are close."""
+    ends = []
+    for row, series in enumerate(plot.series):
+        finite = series.values[np.isfinite(series.values)]
+        ends.append((scale(float(finite[-1])), row))
+    ends.sort()
+    spread = [y for y, _ in ends]
+    for i in range(1, len(spread)):
+        spread[i] = max(spread[i], spread[i - 1] + 13.5)
+    over = max(spread[-1] - (HEIGHT - BOTTOM + 4), 0.0) if spread else 0.0
+    x = WIDTH - RIGHT
+    return join(
+        element(
+            "g",
+            path([(x + 2, y), (x + 12, new - over)], class_="leader"),
+            path([(x + 14, new - over), (x + 24, new - over)], class_=f"line c{row}"),
+            text(x + 28, new - over + 4, shorten(plot.series[row].name, 21), class_="name"),
+        )
+        for (y, row), new in zip(ends, spread, strict=True)
+    )
+
+
+def crosshair_data(plot: Plot, end_ms: SimTime) -> Mapping[str, Any]:
+    """What the page's script needs to read values off the plot."""
+    scale, _ = value_scale(plot)
+    start = min(0, int(plot.t_ms[0])) if plot.t_ms.size else 0
+    return {
+        "t": plot.t_ms.tolist(),
+        "span": [start, max(end_ms, start + 1)],
+        "box": [LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM],
+        "y": [scale.low, scale.high],
+        "unit": plot.family.unit,
+        "step": plot.family.step,
+        "series": [
+            {"name": series.name, "v": [None if math.isnan(v) else float(f"{v:.5g}") for v in series.values.tolist()]}
+            for series in plot.series
+        ],
+    }
