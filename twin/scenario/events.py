@@ -1,0 +1,207 @@
+"""Events of a scenario: when something happens, and what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from twin.scenario.fields import Condition, Flag, Name, ScenarioModel, exactly_one, given, keys, one_of
+from twin.units import DurationMs, Fraction, PlaceOnLine, PositiveDurationMs, ResistanceOhm
+
+FaultKindName = Literal["three-phase", "phase-to-phase", "phase-to-phase-to-earth", "phase-to-earth"]
+PositionName = Literal["open", "closed"]
+
+
+class FaultAction(ScenarioModel):
+    """A short circuit on a line."""
+
+    line: Name
+    """The line segment that is struck."""
+    position: PlaceOnLine = 0.5
+    """Where on the line: 0 at its from end to 1 at its to end, or a percentage."""
+    kind: FaultKindName = "three-phase"
+    """The type of short circuit."""
+    permanent: Flag = True
+    """A permanent fault stays until it is repaired; another one goes when its arc has been dead for a while."""
+    extinguishes_after: DurationMs = 5_000
+    """How long the arc path of a fault that is not permanent must be dead until it is gone."""
+    resistance: ResistanceOhm = 0.0
+    """The resistance at the fault."""
+
+
+class ClearFaultAction(ScenarioModel):
+    """A fault is repaired."""
+
+    id: Name
+    """The id of the fault's event."""
+
+
+class CommsLossAction(ScenarioModel):
+    """A station cannot be reached."""
+
+    station: Name
+    """The station."""
+    for_ms: Annotated[PositiveDurationMs | None, Field(alias="for")] = None
+    """For how long; to the end of the run if left out."""
+
+
+class OperateAction(ScenarioModel):
+    """A switch is operated."""
+
+    switch: Name
+    """The switch."""
+    to: PositionName
+    """The position to operate to."""
+    at: Literal["plant", "control room"] = "plant"
+    """By hand at the switch (plant), or as a remote command through the command path (control room)."""
+
+
+class LoadAction(ScenarioModel):
+    """The demand of a consumer changes by a factor, from now on."""
+
+    consumer: Name
+    """The consumer, or all."""
+    scale: Fraction
+    """The demand as a percentage of the profile's; replaces an earlier scale."""
+
+
+class DeviceFaultAction(ScenarioModel):
+    """A field device fails: a switch's drive, or a fault passage indicator."""
+
+    switch: Name | None = None
+    """The switch whose drive fails; goes with fails to."""
+    fails_to: Annotated[Literal["open", "close"] | None, Field(alias="fails to")] = None
+    """The operation that the drive no longer makes."""
+    indicator: Name | None = None
+    """The switch whose fault passage indicator fails; goes with fails."""
+    fails: Literal["silent", "false"] | None = None
+    """The indicator says nothing (silent), or indicates the passage of a fault that is not there (false)."""
+
+    @field_validator("fails", mode="before")
+    @classmethod
+    def _false_is_a_word(cls, value: Any) -> Any:
+        return "false" if value is False else value
+
+    @model_validator(mode="after")
+    def _one_device(self) -> Self:
+        found = given(self, "switch", "fails_to", "indicator", "fails")
+        if found not in (["switch", "fails to"], ["indicator", "fails"]):
+            raise ValueError(
+                "a device fault is {switch: NAME, fails to: open or close} "
+                "or {indicator: SWITCH, fails: silent or false}"
+            )
+        return self
+
+
+class LocalAction(ScenarioModel):
+    """A bay is put under local control: remote commands are refused."""
+
+    switch: Name
+    """The switch of the bay."""
+
+
+class OperatorAction(ScenarioModel):
+    """The operator does something at the control room's desk."""
+
+    acknowledge: Name | None = None
+    """Acknowledge the alarms of this equipment, or all."""
+    approve_plan: Annotated[Name | None, Field(alias="approve plan")] = None
+    """Approve the waiting plan of this id, or all."""
+    reject_plan: Annotated[Name | None, Field(alias="reject plan")] = None
+    """Reject the waiting plan of this id, or all."""
+
+    @model_validator(mode="after")
+    def _one_deed(self) -> Self:
+        names = ("acknowledge", "approve_plan", "reject_plan")
+        exactly_one(given(self, *names), keys(type(self), names), "what the operator does")
+        return self
+
+
+class CallAction(ScenarioModel):
+    """A customer calls."""
+
+    from_node: Annotated[Name, Field(alias="from")]
+    """The node the customer is supplied from."""
+    text: str = "no supply"
+    """What the customer says."""
+
+
+Action = (
+    FaultAction
+    | ClearFaultAction
+    | CommsLossAction
+    | OperateAction
+    | LoadAction
+    | DeviceFaultAction
+    | LocalAction
+    | OperatorAction
+    | CallAction
+)
+
+ACTIONS = (
+    "fault",
+    "clear_fault",
+    "comms_loss",
+    "operate",
+    "load",
+    "device_fault",
+    "local",
+    "operator",
+    "call",
+)
+"""The fields of :class:`Event` that hold an action."""
+
+_ACTION_KEYS = [name.replace("_", " ") for name in ACTIONS]
+
+
+class Event(ScenarioModel):
+    """Something that happens in a run: exactly one trigger (at, when) and exactly one action."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": [one_of(["at", "when"]), one_of(_ACTION_KEYS)]})
+
+    id: Name = ""
+    """What expectations and other events call this event; made from its place in the list if left out."""
+    at: DurationMs | None = None
+    """The event happens at this time since the start of the run."""
+    when: Condition | None = None
+    """The event happens once, when this condition first holds."""
+    after: DurationMs = 0
+    """How long after the condition the event happens; goes with when."""
+    fault: FaultAction | None = None
+    """A short circuit on a line."""
+    clear_fault: Annotated[ClearFaultAction | None, Field(alias="clear fault")] = None
+    """A fault is repaired."""
+    comms_loss: Annotated[CommsLossAction | None, Field(alias="comms loss")] = None
+    """A station cannot be reached."""
+    operate: OperateAction | None = None
+    """A switch is operated."""
+    load: LoadAction | None = None
+    """The demand of a consumer, or of all, changes."""
+    device_fault: Annotated[DeviceFaultAction | None, Field(alias="device fault")] = None
+    """A drive or a fault passage indicator fails."""
+    local: LocalAction | None = None
+    """A bay is put under local control."""
+    operator: OperatorAction | None = None
+    """The operator does something at the desk."""
+    call: CallAction | None = None
+    """A customer calls."""
+
+    @model_validator(mode="after")
+    def _one_trigger_one_action(self) -> Self:
+        exactly_one(given(self, "at", "when"), ["at", "when"], "the trigger of this event")
+        exactly_one(given(self, *ACTIONS), _ACTION_KEYS, "the action of this event")
+        if self.after and self.at is not None:
+            raise ValueError("after goes with when; with at, write the later time")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The key of the action, such as ``comms loss``."""
+        return given(self, *ACTIONS)[0]
+
+    @property
+    def action(self) -> Action:
+        """The one action."""
+        action: Action = next(getattr(self, name) for name in ACTIONS if getattr(self, name) is not None)
+        return action
