@@ -154,7 +154,7 @@ class Switchgear:
     @property
     def spring_charged(self) -> bool:
         """Whether closing has its energy and, while closed, opening too."""
-        return self.closing_spring and (self.opening_spring or not self.conducting)
+        return self.closing_spring and (self.opening_spring or self.state is not S.CLOSED)
 
     def refusal(self, closing: bool, load_a: float, fault_a: float) -> str:
         """The rule that forbids the operation now, or an empty string."""

@@ -48,7 +48,7 @@ class Relay:
 
 def test_stage__transition_table_is_the_whole_behaviour():
     s, e = StageState, StageEvent
-    assert {key: after for key, after in TRANSITIONS.items()} == {
+    assert TRANSITIONS == {
         (s.IDLE, e.ABOVE): s.PICKED_UP,
         (s.PICKED_UP, e.BELOW): s.IDLE,
         (s.PICKED_UP, e.ELAPSED): s.TRIPPED,
