@@ -5,7 +5,7 @@ The page is one file that loads nothing. Not for the content of a section: each 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from twin.report.timeline import Incident, incidents, key_latencies
 
 REPORT_FILE = "report.html"
 MOST_INCIDENTS = 12
+WIDE = 1180.0
 STATE_WORDS = {
     "before": "Before the fault",
     "fault": "Fault tripped",
@@ -151,13 +152,36 @@ def _keys(results: Results) -> list[dict[str, Any]]:
 
 
 def _plots(results: Results, end_ms: int) -> list[dict[str, Any]]:
-    if results.samples is None or results.samples.t_ms.size == 0:
+    """Each plot over the whole run and, where there was an incident, beside it over the time around that."""
+    samples = results.samples
+    if samples is None or samples.t_ms.size == 0:
         return []
     marks = event_marks(results.journal)
+    whole = (min(0, int(samples.t_ms[0])), max(end_ms, 1))
+    spans = [whole, *_around(incidents(results.journal), whole)]
+    width = WIDE if len(spans) == 1 else WIDE / 2
+    columns = zip(*(plots_of(samples, span) for span in spans), strict=True)
     return [
-        {"title": plot.title, "svg": draw_plot(plot, end_ms, marks), "data": crosshair_data(plot, end_ms)}
-        for plot in plots_of(results.samples)
+        {
+            "title": group[0].title,
+            "names": [series.name for series in group[0].series],
+            "views": [
+                {"span": plot.span, "svg": draw_plot(plot, marks, width), "data": crosshair_data(plot, width)}
+                for plot in group
+            ],
+        }
+        for group in columns
     ]
+
+
+def _around(told: Sequence[Incident], whole: tuple[int, int]) -> list[tuple[int, int]]:
+    """The time around the first incident, if that is but a part of the run."""
+    if not told:
+        return []
+    start, end = told[0].start_ms, told[0].milestones[-1].t_ms
+    margin = max((end - start) // 4, 2000)
+    span = (max(start - margin, whole[0]), min(end + margin, whole[1]))
+    return [span] if span[1] - span[0] < 0.6 * (whole[1] - whole[0]) else []
 
 
 def _shares(shares: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -32,6 +32,9 @@ SMALL_GRID = 40
 
 OVERLOAD = 1.0
 
+HALO = 1.9
+"""Radius of the ring around a switch out of its normal position, in symbol sizes."""
+
 
 @dataclass(frozen=True)
 class Feeding:
@@ -123,28 +126,35 @@ class OneLine:
         layout, grid = self.layout, self.grid
         faulted = {name for state in grid.states for name in state.faulted}
         out = [
-            Label(along(layout.paths[row], path_length(layout.paths[row]) / 2)[0], branch.name, "fault", 12.0)
+            Label(along(layout.paths[row], path_length(layout.paths[row]) / 2)[0], branch.name, "fault", 13.0, 12.5)
             for row, branch in enumerate(grid.branches)
             if branch.name in faulted
         ]
-        out += [Label(layout.nodes[row], grid.nodes[row].name, "node", 10.0) for row in sorted(self.sources)]
+        out += [Label(layout.nodes[row], grid.nodes[row].name, "node", 12.0, 12.5) for row in sorted(self.sources)]
         special = sorted(
             {*self.operated, *self.heads} | {r for r, s in enumerate(grid.switches) if not s.normally_closed}
         )
         out += [
-            Label(switch_place(grid, layout, row)[0], grid.switches[row].name, "switch", layout.symbol + 3, 10.0)
+            Label(
+                switch_place(grid, layout, row)[0],
+                grid.switches[row].name,
+                "switch",
+                layout.symbol * (HALO if row in self.operated else 1.1) + 2,
+            )
             for row in special
         ]
         if len(grid.nodes) <= SMALL_GRID:
             rest = (row for row in range(len(grid.nodes)) if row not in self.sources)
-            out += [Label(layout.nodes[row], grid.nodes[row].name, "node", 7.0) for row in rest]
+            out += [Label(layout.nodes[row], grid.nodes[row].name, "node", 7.0, 12.5) for row in rest]
         return out
 
     def _symbols(self) -> list[Rect]:
-        half = self.layout.symbol + 1
-        centres = [*self.layout.nodes]
-        centres += [switch_place(self.grid, self.layout, row)[0] for row in range(len(self.grid.switches))]
-        return [(x - half, y - half, x + half, y + half) for x, y in centres]
+        size = self.layout.symbol
+        sized = [(place, size) for place in self.layout.nodes]
+        for row in range(len(self.grid.switches)):
+            place, _ = switch_place(self.grid, self.layout, row)
+            sized.append((place, size * (HALO if row in self.operated else 1.1)))
+        return [(x - half, y - half, x + half, y + half) for (x, y), half in sized]
 
     def draw(self, state: GridState) -> Markup:
         """The picture of one state as an ``<svg>``."""
@@ -230,7 +240,7 @@ class OneLine:
         role = ", tie" if not switch.normally_closed else ", feeder head" if switch.feeder_head else ""
         told = "" if normal else f" (normally {'closed' if switch.normally_closed else 'open'})"
         title = element("title", f"{switch.name} · {switch.kind.replace('_', ' ')}{role} · {position}{told}")
-        halo = () if normal else (element("circle", r=self.layout.symbol * 2.1, class_="halo"),)
+        halo = () if normal else (element("circle", r=self.layout.symbol * HALO, class_="halo"),)
         symbol = _SYMBOLS.get(switch.kind, _load_break_switch)(self.layout.symbol, closed)
         place = f"translate({x:.1f} {y:.1f}) rotate({angle:.0f})"
         return element("g", title, *halo, *symbol, class_=f"s {self._colour(head, live)}", transform=place)
@@ -244,27 +254,37 @@ class OneLine:
 
 def _breaker(s: float, closed: bool) -> tuple[Markup, ...]:
     """A square, filled when closed."""
-    return (element("rect", x=-s, y=-s, width=2 * s, height=2 * s, class_="on" if closed else "off"),)
+    square = element("rect", x=-s, y=-s, width=2 * s, height=2 * s, class_="on" if closed else "off")
+    return (square,) if closed else (_gap(s), square)
 
 
 def _load_break_switch(s: float, closed: bool) -> tuple[Markup, ...]:
-    """A circle with a blade: along the line when closed, across it when open."""
+    """A circle with a blade: along the line when closed, across it (the line interrupted) when open."""
     circle = element("circle", r=0.9 * s, class_="off")
-    blade = [(-0.9 * s, 0.0), (0.9 * s, 0.0)] if closed else [(0.0, -0.9 * s), (0.0, 0.9 * s)]
-    return circle, path(blade, class_="blade")
+    if closed:
+        return circle, path([(-0.9 * s, 0.0), (0.9 * s, 0.0)], class_="blade")
+    return _gap(s), circle, path([(0.0, -1.5 * s), (0.0, 1.5 * s)], class_="blade")
+
+
+def _gap(s: float) -> Markup:
+    """Takes the line away to both sides of an open switch."""
+    return path([(-1.55 * s, 0.0), (1.55 * s, 0.0)], class_="cover")
 
 
 def _disconnector(s: float, closed: bool) -> tuple[Markup, ...]:
     """A bar across the line, the blade along it when closed and turned away when open."""
-    cover = element("path", d=f"M{-s:.1f} 0H{s:.1f}", class_="cover")
     blade = [(-s, 0.0), (s, 0.0)] if closed else [(-s, 0.0), (0.6 * s, -s)]
-    return cover, path(blade, class_="blade"), path([(s, -0.8 * s), (s, 0.8 * s)], class_="blade")
+    return (
+        path([(-s, 0.0), (s, 0.0)], class_="cover"),
+        path(blade, class_="blade"),
+        path([(s, -0.8 * s), (s, 0.8 * s)], class_="blade"),
+    )
 
 
 def _fuse(s: float, closed: bool) -> tuple[Markup, ...]:
     """A long box with the line through it, hollow when blown or drawn."""
     box = element("rect", x=-1.3 * s, y=-0.6 * s, width=2.6 * s, height=1.2 * s, class_="off")
-    return (box, path([(-1.3 * s, 0.0), (1.3 * s, 0.0)], class_="blade")) if closed else (box,)
+    return (box, path([(-1.3 * s, 0.0), (1.3 * s, 0.0)], class_="blade")) if closed else (_gap(s), box)
 
 
 _SYMBOLS = {

@@ -17,20 +17,22 @@ from numpy.typing import NDArray
 
 from twin.journal import JournalEntry
 from twin.report.results import Samples
-from twin.report.svg import element, figure_text, join, nice_step, path, shorten, text, text_width, time_text
+from twin.report.svg import element, figure_text, join, nice_step, path, text, text_width, time_text
 from twin.timebase import SimTime
 
-WIDTH = 1180.0
-LEFT, RIGHT, TOP, BOTTOM = 62.0, 150.0, 26.0, 26.0
-HEIGHT = 214.0
-BUCKETS = 420
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 24.0, 26.0, 26.0
+HEIGHT = 210.0
+BUCKETS = 300
 MOST_SERIES = 8
 MOST_MARKS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Columns that share an axis: by the end of their name or by the whole name."""
+    """Columns that share an axis: by the end of their name or by the whole name.
+
+    Values under ``dead_below`` do not stretch the axis where others are above it.
+    """
 
     title: str
     unit: str
@@ -38,6 +40,7 @@ class Family:
     names: tuple[str, ...] = ()
     factor: float = 1.0
     step: bool = False
+    dead_below: float = -math.inf
 
     def takes(self, column: str) -> bool:
         """True if ``column`` belongs here."""
@@ -45,8 +48,8 @@ class Family:
 
 
 FAMILIES = (
-    Family("Customers interrupted", "customers", (".customers",), ("customers_interrupted",), step=True),
-    Family("Voltage", "p.u.", (".v_pu",), ("v_min_pu", "v_max_pu")),
+    Family("Customers without supply", "", (".customers",), ("customers_interrupted",), step=True),
+    Family("Voltage", "p.u.", (".v_pu",), ("v_min_pu", "v_max_pu"), dead_below=0.5),
     Family("Loading", "%", (".loading",), ("loading_max",), factor=100.0),
     Family("Current", "A", (".i_a",)),
     Family("Voltage", "kV", (".v_kv",)),
@@ -68,9 +71,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Plot:
-    """Series over one time axis, in ms."""
+    """Series over one time axis, in ms; ``span`` is what the axis shows."""
 
     family: Family
+    span: tuple[SimTime, SimTime]
     t_ms: NDArray[np.int64]
     series: tuple[Series, ...]
 
@@ -89,27 +93,42 @@ class EventMark:
     style: str
 
 
-def plots_of(samples: Samples, buckets: int = BUCKETS) -> tuple[Plot, ...]:
-    """The columns by family, at most ``MOST_SERIES`` in a plot, decimated; empty columns are left out."""
+def plots_of(samples: Samples, span: tuple[SimTime, SimTime], buckets: int = BUCKETS) -> tuple[Plot, ...]:
+    """The columns by family over ``span``, at most ``MOST_SERIES`` in a plot, decimated.
+
+    Columns in which nothing was ever recorded are left out.
+    """
     by_family: dict[int, list[str]] = {}
     for name, values in samples.columns.items():
         if np.isfinite(values).any():
             row = next((i for i, family in enumerate(FAMILIES) if family.takes(name)), len(FAMILIES))
             by_family.setdefault(row, []).append(name)
+    rows = _rows_within(samples.t_ms, span)
     plots = []
     for row in sorted(by_family):
         family = FAMILIES[row] if row < len(FAMILIES) else OTHERS
         names = by_family[row]
         for first in range(0, len(names), MOST_SERIES):
-            plots.append(_plot(samples, family, names[first : first + MOST_SERIES], buckets))
+            part = {name: samples.columns[name][rows] for name in names[first : first + MOST_SERIES]}
+            plots.append(_plot(family, span, samples.t_ms[rows], part, buckets))
     return tuple(plots)
 
 
-def _plot(samples: Samples, family: Family, names: Sequence[str], buckets: int) -> Plot:
-    columns = [samples.columns[name] for name in names]
-    kept = decimate(samples.t_ms, columns, buckets)
-    series = (Series(name, family.factor * column[kept]) for name, column in zip(names, columns, strict=True))
-    return Plot(family, samples.t_ms[kept], tuple(series))
+def _rows_within(t_ms: NDArray[np.int64], span: tuple[SimTime, SimTime]) -> slice:
+    first, last = np.searchsorted(t_ms, [span[0], span[1] + 1]).tolist()
+    return slice(first, last)
+
+
+def _plot(
+    family: Family,
+    span: tuple[SimTime, SimTime],
+    t_ms: NDArray[np.int64],
+    columns: Mapping[str, NDArray[np.float64]],
+    buckets: int,
+) -> Plot:
+    kept = decimate(t_ms, list(columns.values()), buckets)
+    series = tuple(Series(name, family.factor * column[kept]) for name, column in columns.items())
+    return Plot(family, span, t_ms[kept], series)
 
 
 def decimate(t_ms: NDArray[np.int64], columns: Sequence[NDArray[np.float64]], buckets: int) -> NDArray[np.int64]:
@@ -182,8 +201,13 @@ class Scale:
 
 
 def value_scale(plot: Plot) -> tuple[Scale, list[float]]:
-    """(scale, ticks) that hold every value; from zero where zero is near or the plot counts something."""
+    """(scale, ticks) for the values; from zero where zero is near or the plot counts something.
+
+    Short peaks far above all else and the zeros of dead equipment may lie beyond it.
+    """
     finite = np.concatenate([s.values[np.isfinite(s.values)] for s in plot.series])
+    alive = finite[finite >= plot.family.dead_below]
+    finite = alive if alive.size else finite
     low, high = (float(finite.min()), _ceiling(finite)) if finite.size else (0.0, 1.0)
     if plot.family.step or 0 < low < 0.35 * high:
         low = min(low, 0.0)
@@ -201,33 +225,36 @@ def _ceiling(finite: NDArray[np.float64]) -> float:
     return 1.3 * usual if usual > 0 and high > 5 * usual else high
 
 
-def draw_plot(plot: Plot, end_ms: SimTime, marks: Sequence[EventMark]) -> Markup:
-    """One plot as an ``<svg>`` over the whole run."""
-    start = min(0, int(plot.t_ms[0])) if plot.t_ms.size else 0
-    time = Scale(start, max(end_ms, start + 1), LEFT, WIDTH - RIGHT)
+def draw_plot(plot: Plot, marks: Sequence[EventMark], width: float) -> Markup:
+    """One plot as an ``<svg>`` of ``width`` px."""
+    time = Scale(plot.span[0], max(plot.span[1], plot.span[0] + 1), LEFT, width - RIGHT)
     scale, ticks = value_scale(plot)
+    rows = range(len(plot.series))
     parts = [_grid(time, scale, ticks), _marks(time, marks)]
-    parts += [_line(plot, row, time, scale) for row in range(len(plot.series))]
-    parts += [_peak(plot, row, time, scale) for row in range(len(plot.series))]
-    parts.append(_names(plot, scale))
+    parts += [_line(plot, row, time, scale) for row in rows]
+    parts += [_beyond(plot, row, time, scale) for row in rows]
     parts.append(element("g", class_="cross"))
-    words = f"{plot.title}: {'; '.join(_words(series) for series in plot.series)}"
-    size = f"0 0 {WIDTH:.0f} {HEIGHT:.0f}"
+    words = f"{plot.title}, {time_text(plot.span[0])} to {time_text(plot.span[1])}: "
+    words += "; ".join(_words(series) for series in plot.series)
+    size = f"0 0 {width:.0f} {HEIGHT:.0f}"
     return element("svg", *parts, viewBox=size, class_="plot", role="img", aria_label=words)
 
 
 def _words(series: Series) -> str:
     finite = series.values[np.isfinite(series.values)]
+    if not finite.size:
+        return f"{series.name} not recorded"
     return f"{series.name} from {figure_text(float(finite.min()))} to {figure_text(float(finite.max()))}"
 
 
 def _grid(time: Scale, scale: Scale, ticks: Sequence[float]) -> Markup:
     parts = []
+    decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
     for tick in ticks:
         y = scale(tick)
-        parts.append(path([(LEFT, y), (WIDTH - RIGHT, y)], class_="zero" if tick == 0 else "grid"))
-        parts.append(text(LEFT - 8, y + 4, figure_text(tick), text_anchor="end", class_="tick"))
-    step = time_step(time.high - time.low, 9)
+        parts.append(path([(LEFT, y), (time.at_high, y)], class_="zero" if tick == 0 else "grid"))
+        parts.append(text(LEFT - 8, y + 4, f"{tick:,.{decimals}f}".replace(",", " "), text_anchor="end", class_="tick"))
+    step = time_step(time.high - time.low, max(int((time.at_high - time.at_low) / 78), 1))
     t_ms = math.ceil(time.low / step) * step
     while t_ms <= time.high:
         parts.append(path([(time(t_ms), HEIGHT - BOTTOM), (time(t_ms), HEIGHT - BOTTOM + 4)], class_="zero"))
@@ -250,6 +277,8 @@ def _marks(time: Scale, marks: Sequence[EventMark]) -> Markup:
     parts = []
     free_from = -1.0
     for mark in marks:
+        if not time.low <= mark.t_ms <= time.high:
+            continue
         x = time(mark.t_ms)
         title = element("title", f"{time_text(mark.t_ms)} {mark.words}")
         line = path([(x, TOP - 8), (x, HEIGHT - BOTTOM)], class_="mark")
@@ -269,7 +298,7 @@ def _line(plot: Plot, row: int, time: Scale, scale: Scale) -> Markup:
         if math.isnan(value):
             pen_down = False
             continue
-        x, y = time(t_ms), scale(min(value, scale.high))
+        x, y = time(t_ms), scale(min(max(value, scale.low), scale.high))
         if not pen_down:
             d.append(f"M{x:.1f} {y:.1f}")
         elif not plot.family.step:
@@ -282,48 +311,34 @@ def _line(plot: Plot, row: int, time: Scale, scale: Scale) -> Markup:
     return element("path", d="".join(d), class_=f"line c{row}{' step' if plot.family.step else ''}")
 
 
-def _peak(plot: Plot, row: int, time: Scale, scale: Scale) -> Markup:
-    """Says in words how high a peak goes that the axis cuts off."""
+def _beyond(plot: Plot, row: int, time: Scale, scale: Scale) -> Markup:
+    """Says in words how far a series goes beyond the axis."""
     series = plot.series[row]
-    highest = float(np.nanmax(series.values))
-    if highest <= scale.high:
+    if not np.isfinite(series.values).any():
         return Markup()
-    x = time(int(plot.t_ms[int(np.nanargmax(series.values))]))
-    words = f"▲ {series.name} {figure_text(highest)} {plot.family.unit}, beyond the axis"
-    return text(x + 5, TOP + 9 + 13 * row, words, class_="peak")
+    notes = []
+    for sign, find, limit, y in (
+        ("▲", np.nanargmax, scale.high, TOP + 11.0),
+        ("▼", np.nanargmin, scale.low, HEIGHT - BOTTOM - 6.0),
+    ):
+        at = int(find(series.values))
+        value = float(series.values[at])
+        if value > scale.high if sign == "▲" else value < limit:
+            words = f"{sign} {series.name} {figure_text(value)} {plot.family.unit}"
+            x = time(int(plot.t_ms[at]))
+            right = x + 6 + text_width(words, 11.0) < time.at_high
+            side = (x + 6, None) if right else (x - 6, "end")
+            notes.append(text(side[0], y, words, text_anchor=side[1], class_="peak"))
+    return join(notes)
 
 
-def _names(plot: Plot, scale: Scale) -> Markup:
-    """The name of each series at its end, moved apart where ends are close."""
-    ends = []
-    for row, series in enumerate(plot.series):
-        finite = series.values[np.isfinite(series.values)]
-        ends.append((scale(float(finite[-1])), row))
-    ends.sort()
-    spread = [y for y, _ in ends]
-    for i in range(1, len(spread)):
-        spread[i] = max(spread[i], spread[i - 1] + 13.5)
-    over = max(spread[-1] - (HEIGHT - BOTTOM + 4), 0.0) if spread else 0.0
-    x = WIDTH - RIGHT
-    return join(
-        element(
-            "g",
-            path([(x + 2, y), (x + 12, new - over)], class_="leader"),
-            path([(x + 14, new - over), (x + 24, new - over)], class_=f"line c{row}"),
-            text(x + 28, new - over + 4, shorten(plot.series[row].name, 21), class_="name"),
-        )
-        for (y, row), new in zip(ends, spread, strict=True)
-    )
-
-
-def crosshair_data(plot: Plot, end_ms: SimTime) -> Mapping[str, Any]:
+def crosshair_data(plot: Plot, width: float) -> Mapping[str, Any]:
     """What the page's script needs to read values off the plot."""
     scale, _ = value_scale(plot)
-    start = min(0, int(plot.t_ms[0])) if plot.t_ms.size else 0
     return {
         "t": plot.t_ms.tolist(),
-        "span": [start, max(end_ms, start + 1)],
-        "box": [LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM],
+        "span": [plot.span[0], max(plot.span[1], plot.span[0] + 1)],
+        "box": [LEFT, TOP, width - RIGHT, HEIGHT - BOTTOM],
         "y": [scale.low, scale.high],
         "unit": plot.family.unit,
         "step": plot.family.step,

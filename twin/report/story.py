@@ -114,9 +114,14 @@ def _take_course(course: _Course, entry: JournalEntry) -> None:
             course.problem = words(entry.data.get("rule") or entry.data.get("cause") or phase.replace("_", " "))
 
 
+_STEP_KEYS = ("number", "switch", "action", "purpose", "expects")
+
+
 def _step(row: Mapping[str, Any], course: _Course) -> PlanStep:
-    texts = (words(row.get(key)) for key in ("number", "switch", "action", "purpose", "expects"))
-    return PlanStep(*texts, course.state, course.began_ms, course.ended_ms, course.problem)
+    number, switch, action, purpose, expects = (words(row.get(key)) for key in _STEP_KEYS)
+    return PlanStep(
+        number, switch, action, purpose, expects, course.state, course.began_ms, course.ended_ms, course.problem
+    )
 
 
 @dataclass
@@ -273,8 +278,8 @@ def _measured(entry: JournalEntry) -> bool:
 
 def details(entry: JournalEntry) -> str:
     """The data of an entry as one short line."""
-    said = (
-        f"{key} {json.dumps(value, ensure_ascii=False)}" if isinstance(value, list | dict) else f"{key} {words(value)}"
-        for key, value in entry.data.items()
-    )
-    return " · ".join(said)
+    return " · ".join(f"{key} {_compact(value)}" for key, value in entry.data.items())
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else words(value)

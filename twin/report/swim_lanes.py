@@ -18,7 +18,7 @@ WIDTH = 1180.0
 GUTTER = 104.0
 ROW = 19.0
 PAD = 9.0
-HEAD = 34.0
+HEAD = 46.0
 LABEL_SIZE = 11.0
 LONGEST_LABEL = 42
 MOST_MILESTONES = 160
@@ -34,6 +34,16 @@ class _Mark:
     lane_row: int
     words: str
     right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Transit:
+    """Events on their way from the plant to the control room, all sent and received at the same moments."""
+
+    x0: float
+    x1: float
+    words: str
+    told: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,9 @@ def draw_lanes(incident: Incident) -> Markup:
     milestones = drawn(incident)
     axis = broken_axis((m.t_ms for m in milestones), WIDTH - GUTTER - 24)
     shown: tuple[Lane, ...] = tuple(lane for lane in Lane if lane is not Lane.COMMANDS)
-    marks = {lane: _pack(milestones, lane, axis) for lane in shown}
+    transits = _transits(milestones, axis)
+    taken = [(t.x0 - 4, t.x1 + 8 + text_width(t.words, LABEL_SIZE)) for t in transits]
+    marks = {lane: _pack(milestones, lane, axis, taken if lane is Lane.TELECONTROL else []) for lane in shown}
     bars = _bars(milestones)
     tops, height = _tops(marks, len(bars))
     parts = [_lane_bands(tops, height), _axis(axis, incident.start_ms, height)]
@@ -66,6 +78,7 @@ def draw_lanes(incident: Incident) -> Markup:
     parts += _links(milestones, places)
     for lane, row_marks in marks.items():
         parts += [_mark(milestones[mark.row], mark, tops[lane]) for mark in row_marks]
+    parts += [_transit(transit, tops[Lane.TELECONTROL] + PAD + ROW / 2) for transit in transits]
     parts += [_bar(bar, axis, tops[Lane.COMMANDS] + PAD + ROW * (row + 0.5)) for row, bar in enumerate(bars)]
     size = f"0 0 {WIDTH:.0f} {height:.0f}"
     return element("svg", *parts, viewBox=size, class_="lanes", role="img", aria_label=_words(incident))
@@ -80,9 +93,38 @@ def _x(axis: BrokenAxis, t_ms: int) -> float:
     return GUTTER + 10 + axis.x(t_ms)
 
 
-def _pack(milestones: Sequence[Milestone], lane: Lane, axis: BrokenAxis) -> list[_Mark]:
-    """Gives each mark of a lane the first row with room for its words."""
-    ends: list[list[tuple[float, float]]] = []
+def _transits(milestones: Sequence[Milestone], axis: BrokenAxis) -> list[_Transit]:
+    """What stands in the first row of the telecontrol lane; one that finds no room there is left to its link."""
+    groups: dict[tuple[int, int], list[str]] = {}
+    for milestone in milestones:
+        if milestone.kind == "event" and milestone.cause is not None:
+            sent = milestones[milestone.cause].t_ms
+            groups.setdefault((sent, milestone.t_ms), []).append(milestone.label.removeprefix("event "))
+    transits: list[_Transit] = []
+    free_from = 0.0
+    for (sent, received), points in sorted(groups.items()):
+        x0, x1 = _x(axis, sent), _x(axis, received)
+        words = span_text(received - sent)
+        end = x1 + 8 + text_width(words, LABEL_SIZE)
+        if x0 >= free_from and end < WIDTH - 4:
+            told = f"{', '.join(points)}: {words} from the plant to the control room"
+            transits.append(_Transit(x0, x1, words, told))
+            free_from = end + 8
+    return transits
+
+
+def _transit(transit: _Transit, y: float) -> Markup:
+    title = element("title", transit.told)
+    line = path([(transit.x0, y), (transit.x1, y)], class_="way")
+    head = path([(transit.x1 - 4, y - 3), (transit.x1, y), (transit.x1 - 4, y + 3)], class_="way")
+    return element("g", title, line, head, text(transit.x1 + 5, y + 4, transit.words, class_="soft"))
+
+
+def _pack(
+    milestones: Sequence[Milestone], lane: Lane, axis: BrokenAxis, first_row: Sequence[tuple[float, float]]
+) -> list[_Mark]:
+    """Gives each mark of a lane the first row with room for its words; ``first_row`` is taken already."""
+    ends: list[list[tuple[float, float]]] = [list(first_row)] if first_row else []
     marks = []
     for row, milestone in enumerate(milestones):
         if milestone.lane is not lane:
@@ -147,7 +189,7 @@ def _axis(axis: BrokenAxis, start_ms: int, height: float) -> Markup:
             parts.append(_break(x0, x1, part.to_ms - part.from_ms, height))
             continue
         parts.append(path([(x0, HEAD - 6), (x1, HEAD - 6)], class_="axis"))
-        step = nice_step(max(part.to_ms - part.from_ms, 1), max(int((x1 - x0) / 74), 1))
+        step = nice_step(max(part.to_ms - part.from_ms, 1), max(int((x1 - x0) / 60), 1))
         t_ms = float(part.from_ms)
         while t_ms <= part.to_ms:
             x = _x(axis, round(t_ms))
@@ -165,7 +207,7 @@ def _break(x0: float, x1: float, gap_ms: int, height: float) -> Markup:
     gap = element("rect", x=x0 + 4, y=HEAD - 6, width=x1 - x0 - 8, height=height - HEAD + 6, class_="quiet")
     zigzag = [(middle - 8, HEAD - 6), (middle - 3, HEAD - 11), (middle + 3, HEAD - 1), (middle + 8, HEAD - 6)]
     title = element("title", f"{span_text(gap_ms)} in which nothing of the chain happened")
-    words = text(middle, height - 5, _rounded(gap_ms), class_="gap")
+    words = text(middle, HEAD - 29, _rounded(gap_ms), class_="gap")
     return element("g", title, gap, path(zigzag, class_="axis"), words)
 
 

@@ -11,10 +11,15 @@ from enum import Enum
 from typing import Any
 
 from twin.journal import JournalEntry
+from twin.report.svg import figure_text
 from twin.timebase import SimTime
 
 FINAL_PHASES = ("confirmed", "refused", "timed_out", "failed")
 FAILED_PHASES = ("refused", "timed_out", "failed")
+
+
+ALARM_DELAY_MS = 1000
+"""An alarm on equipment of which no event told follows from the latest event, if that is no older than this."""
 
 
 class Lane(Enum):
@@ -121,7 +126,17 @@ def _follow(entries: Sequence[JournalEntry]) -> tuple[Milestone, ...]:
         step = _STEPS.get((entry.source, entry.kind))
         if step is not None:
             step(chain, entry)
-    return tuple(chain.milestones)
+    return _without_tail(chain.milestones)
+
+
+def _without_tail(milestones: Sequence[Milestone]) -> tuple[Milestone, ...]:
+    """Drops what came after the last milestone that follows, over whatever hops, from the first one's kind."""
+    follows: list[bool] = []
+    for row, milestone in enumerate(milestones):
+        cause = milestone.cause
+        follows.append(row == 0 or milestone.kind == milestones[0].kind or (cause is not None and follows[cause]))
+    last = max((row for row, follow in enumerate(follows) if follow), default=-1)
+    return tuple(milestones[: last + 1])
 
 
 @dataclass
@@ -207,7 +222,10 @@ def _breaker(chain: _Chain, entry: JournalEntry) -> None:
     causes: Mapping[Any, Callable[[], int | None]] = {
         "trip": lambda: _either(chain.of("relay_trip", entry.subject), chain.latest("relay_trip")),
         "reclose": lambda: _either(chain.of("reclose", entry.subject), chain.latest("reclose")),
-        "command": lambda: chain.latest_of(entry.subject, "command_received", "executing", "activated", "requested"),
+        "command": lambda: _either(
+            chain.of("command_received", entry.subject),
+            chain.latest_of(entry.subject, "executing", "activated", "requested"),
+        ),
     }
     cause = causes[why]() if why in causes else None
     tone = Tone.BAD if why == "trip" else Tone.NEUTRAL
@@ -268,7 +286,7 @@ def _supply(chain: _Chain, entry: JournalEntry) -> None:
         return
     tone = Tone.BAD if customers > chain.customers else Tone.GOOD
     chain.customers = customers
-    label = f"{customers:.0f} customers without supply" if customers else "all customers supplied"
+    label = f"{figure_text(customers)} customers without supply" if customers else "all customers supplied"
     chain.add(entry, Lane.PLANT, label, cause=chain.latest("breaker"), tone=tone)
 
 
@@ -318,8 +336,10 @@ def _alarm(chain: _Chain, entry: JournalEntry) -> None:
     if entry.data.get("state") != "raised":
         return
     words = str(entry.data.get("text") or entry.subject)
-    cause = _either(chain.of("event", entry.subject.rpartition(".")[0] or entry.subject), chain.latest("event"))
-    cause = cause if cause is not None else chain.latest("session_lost")
+    cause = chain.latest_of(entry.subject.rpartition(".")[0] or entry.subject, "event", "session_lost")
+    event = chain.latest("event")
+    if cause is None and event is not None and entry.t_ms - chain.milestones[event].t_ms <= ALARM_DELAY_MS:
+        cause = event
     chain.add(entry, Lane.CONTROL_ROOM, f"alarm: {words}", cause=cause, tone=Tone.BAD)
 
 
@@ -405,12 +425,14 @@ class Latency:
 def key_latencies(incident: Incident) -> tuple[Latency, ...]:
     """The stretches of an incident that were recorded, in the order of the chain."""
     start = incident.start_ms
-    trip = next((m for m in incident.milestones if m.kind == "breaker" and m.tone is Tone.BAD), None)
-    event = next((m for m in incident.milestones if m.kind == "event" and trip and m.subject == trip.subject), None)
+    chain = incident.milestones
+    row = next((row for row, m in enumerate(chain) if m.kind == "breaker" and m.tone is Tone.BAD), None)
+    trip = None if row is None else chain[row]
+    event = next((m for m in chain if row is not None and m.kind == "event" and m.cause == row), None)
     confirmed = incident.last("confirmed")
-    restored = next((m for m in reversed(incident.milestones) if m.kind == "supply"), None)
+    restored = next((m for m in reversed(chain) if m.kind == "supply"), None)
     restored = restored if restored is not None and restored.tone is Tone.GOOD else None
-    alarm, plan = incident.first("alarm"), incident.first("plan")
+    alarm, plan = incident.first("alarm", event.t_ms if event else None), incident.first("plan")
     stretches: Iterable[tuple[str, SimTime | None, Milestone | None]] = (
         ("fault → breaker open", start, trip),
         ("breaker open → control room", trip.t_ms if trip else None, event),

@@ -74,7 +74,7 @@ window.onerror = function (message) {
       data.series.forEach(function (series, i) {
         var v = series.v[row];
         lines.push(series.name + "  " + (v === null ? "not recorded" : v + (data.unit ? " " + data.unit : "")));
-        if (v === null || v > data.y[1]) { return; }
+        if (v === null || v > data.y[1] || v < data.y[0]) { return; }
         var y = box[3] - (v - data.y[0]) / (data.y[1] - data.y[0]) * (box[3] - box[1]);
         cross.append(svgElement("circle", { cx: x, cy: y, r: 3.5, "class": "c" + i }));
       });
