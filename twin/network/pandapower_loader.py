@@ -128,7 +128,7 @@ class Finding:
 
 
 class UnsupportedNetworkError(TwinError):
-    """A pandapower net holds what a balanced distribution network here cannot; carries all findings, lists the first."""
+    """A pandapower net holds what is not supported; carries all findings, its sentence lists the first of them."""
 
     blame = Blame.SCENARIO
 

@@ -256,7 +256,7 @@ def branch_connected(network: Network, closed: Bools) -> tuple[Bools, Bools]:
 # --- zones -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Zones:
     """The sections between switches: what a switch can isolate no further.
 
@@ -275,6 +275,14 @@ class Zones:
     @property
     def n(self) -> int:
         return len(self.names)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Zones):
+            return NotImplemented
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def switches_of(self, zone: int) -> Ints:
         """Rows of the switches that bound ``zone``."""
