@@ -65,8 +65,8 @@ class Namespace(Protocol):
         ...
 
 
-def _leaves(node: Node) -> Iterator[Name | Word | Compare]:
-    """Names, words and comparisons from left to right."""
+def _leaves(node: Node) -> Iterator[Name | Compare]:
+    """Names and comparisons from left to right."""
     if isinstance(node, Not):
         yield from _leaves(node.part)
     elif isinstance(node, And | Or):
@@ -139,7 +139,7 @@ def _unit(operand: Operand, namespace: Namespace) -> Unit | None:
     return operand.unit if isinstance(operand, Word) else None
 
 
-def _leaf_problem(leaf: Name | Word | Compare, namespace: Namespace) -> str:
+def _leaf_problem(leaf: Name | Compare, namespace: Namespace) -> str:
     if isinstance(leaf, Compare):
         return _comparison_problem(leaf, namespace)
     unit = _unit(leaf, namespace)

@@ -127,7 +127,7 @@ class Or:
         return " or ".join(_within(part, Or) for part in self.parts)
 
 
-Node = Name | Word | Compare | Not | And | Or
+Node = Name | Compare | Not | And | Or
 
 
 def _within(node: Node, *in_parentheses: type) -> str:
@@ -284,8 +284,8 @@ class _Parser:
             return self.comparison(first, left)
         if isinstance(left, Number):
             raise self.fail("a number alone is not a condition; compare it with a name", first)
-        if isinstance(left, Word) and left.unit is Unit.POSITION:
-            raise self.fail(f"{left} alone is not a condition; compare a position with it", first)
+        if isinstance(left, Word):
+            raise self.fail(f"{left} alone is not a condition; compare a name with it", first)
         return left
 
     def group(self) -> Node:
