@@ -55,6 +55,14 @@ class PowerFlow(Protocol):
         """
         ...
 
+    def solve_many(self, closed: Bools) -> list[PowerFlowResult | PowerFlowDivergedError]:
+        """Solve for many switch states at once, shape ``(k, n_switches)``; the present state stays as it is.
+
+        Demand, generation and taps are the present ones. A candidate without a solution yields its
+        error in place of a result.
+        """
+        ...
+
 
 class PowerFlowDivergedError(TwinError):
     """No voltage solution exists (or none was found) for an energised island."""
@@ -62,6 +70,37 @@ class PowerFlowDivergedError(TwinError):
     def __init__(self, island: str, detail: str = "") -> None:
         self.island = island
         super().__init__(f"the power flow of island {island} does not converge{': ' + detail if detail else ''}")
+
+
+class InputShapeError(TwinError):
+    """An input array does not fit the table it belongs to."""
+
+    def __init__(self, quantity: str, expected: tuple[int, ...], got: tuple[int, ...]) -> None:
+        self.quantity = quantity
+        self.expected = expected
+        self.got = got
+        super().__init__(f"the input {quantity} has the shape {got} instead of {expected}")
+
+
+class InputNotFiniteError(TwinError):
+    """A demand or generation is not a finite number."""
+
+    def __init__(self, equipment: str, quantity: str, value: float) -> None:
+        self.equipment = equipment
+        self.quantity = quantity
+        self.value = value
+        super().__init__(f"the input {quantity} of {equipment} is {value}, not a finite number")
+
+
+class TapOutOfRangeError(TwinError):
+    """A tap position that the tap changer does not have."""
+
+    def __init__(self, transformer: str, position: int, lowest: int, highest: int) -> None:
+        self.transformer = transformer
+        self.position = position
+        self.lowest = lowest
+        self.highest = highest
+        super().__init__(f"transformer {transformer} has no tap {position}: its taps run from {lowest} to {highest}")
 
 
 class FaultKind(Enum):

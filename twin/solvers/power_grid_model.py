@@ -1,0 +1,356 @@
+"""Power flow by power-grid-model: any topology, any number of islands and sources.
+
+The model is built once and then updated in place with what changed. Not for unbalanced states,
+and not for PV nodes: a source holds its voltage, everything else is constant power.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from power_grid_model import DatasetType, PowerGridModel
+from power_grid_model.errors import IterationDiverge, SparseMatrixError  # type: ignore[attr-defined]
+
+from twin.network.model import Bools, Floats, Ints, Network
+from twin.solvers import grid_model_mapping as mapping
+from twin.solvers.grid_model_mapping import Table
+from twin.solvers.islands import Islands, branch_status, find_islands
+from twin.solvers.model import (
+    InputNotFiniteError,
+    InputShapeError,
+    PowerFlowDivergedError,
+    PowerFlowResult,
+    TapOutOfRangeError,
+)
+
+LEAST_V_PU = 0.5
+"""A solution with a lower voltage lies on the unstable branch of the nose curve, or is none."""
+
+_NODE_ATTRIBUTES = ["energized", "u_pu", "u_angle"]
+_BRANCH_ATTRIBUTES = ["p_from", "q_from", "i_from", "p_to", "q_to", "i_to"]
+
+Output = dict[str, dict[str, NDArray[Any]]]
+"""Columns by component and attribute; each of shape ``(n,)``, in a batch ``(k, n)``."""
+
+
+class GridModelPowerFlow:
+    """A :class:`twin.solvers.model.PowerFlow`; the initial state is rated, normal and initial.
+
+    Raises:
+        UnsolvableNetworkError: the network's data admit no model.
+    """
+
+    def __init__(self, network: Network) -> None:
+        mapping.check(network)
+        self.network = network
+        self._ids = mapping.ids_of(network)
+        # Any: the library types its tables by overloads over enumerations; Output states what is used here
+        self._model: Any = PowerGridModel(_input_data(network, self._ids), network.frequency_hz)
+        self._loads = _PowerTable("sym_load", self._ids.load, network.consumers.names)
+        self._generators = _PowerTable("sym_gen", self._ids.generator, network.generators.names)
+        self._switching = _Switching(network, self._ids)
+        self._taps = _Taps(network, self._ids)
+        self._output_types = _output_types(network)
+        self._rating_a = _ratings(network)
+        c, g = network.consumers, network.generators
+        self.update(p_kw=c.p_kw, q_kvar=c.q_kvar, generation_kw=g.p_kw, generation_kvar=g.q_kvar)
+        self.update(closed=network.switches.normally_closed, tap_position=network.transformers.tap_position)
+
+    def update(
+        self,
+        *,
+        p_kw: Floats | None = None,
+        q_kvar: Floats | None = None,
+        generation_kw: Floats | None = None,
+        generation_kvar: Floats | None = None,
+        closed: Bools | None = None,
+        tap_position: Ints | None = None,
+    ) -> None:
+        """See :meth:`twin.solvers.model.PowerFlow.update`; either all of it is taken, or none.
+
+        Raises:
+            InputShapeError: an array does not fit its table.
+            InputNotFiniteError: a demand or generation is NaN or infinite.
+            TapOutOfRangeError: a tap that the transformer does not have.
+        """
+        self._loads.check(p_kw=p_kw, q_kvar=q_kvar)
+        self._generators.check(generation_kw=generation_kw, generation_kvar=generation_kvar)
+        self._switching.check(closed)
+        self._taps.check(tap_position)
+        changes = {
+            **self._loads.changes(p_kw, q_kvar),
+            **self._generators.changes(generation_kw, generation_kvar),
+            **_merge(self._switching.changes(closed), self._taps.changes(tap_position)),
+        }
+        if changes:
+            self._model.update(update_data=changes)
+
+    def solve(self) -> PowerFlowResult:
+        """See :meth:`twin.solvers.model.PowerFlow.solve`."""
+        try:
+            output: Output = self._model.calculate_power_flow(output_component_types=self._output_types)
+        except (IterationDiverge, SparseMatrixError):
+            raise self._diverged(self._switching.closed) from None
+        result = self._result(output)
+        problem = self._unphysical(result, self._switching.closed)
+        if problem:
+            raise problem
+        return result
+
+    def solve_many(self, closed: Bools) -> list[PowerFlowResult | PowerFlowDivergedError]:
+        """See :meth:`twin.solvers.model.PowerFlow.solve_many`.
+
+        Raises:
+            InputShapeError: ``closed`` has not one column a switch.
+        """
+        self._switching.check_many(closed)
+        if not len(closed):
+            return []
+        scenarios = self._switching.scenarios(closed)
+        if not scenarios:
+            return [self.solve()] * len(closed)
+        output, failed = self._batch(scenarios)
+        return [self._outcome(output, row, closed[row], row in failed) for row in range(len(closed))]
+
+    def _batch(self, scenarios: dict[str, Table]) -> tuple[Output, set[int]]:
+        output: Output = self._model.calculate_power_flow(
+            update_data=scenarios, output_component_types=self._output_types, continue_on_batch_error=True
+        )
+        error = self._model.batch_error
+        return output, set() if error is None else {int(row) for row in error.failed_scenarios}
+
+    def _outcome(
+        self, output: Output, row: int, closed: Bools, failed: bool
+    ) -> PowerFlowResult | PowerFlowDivergedError:
+        if failed:
+            return self._diverged(closed)
+        columns = {part: {name: values[row] for name, values in table.items()} for part, table in output.items()}
+        result = self._result(columns)
+        return self._unphysical(result, closed) or result
+
+    def _result(self, output: Output) -> PowerFlowResult:
+        node = output["node"]
+        flow = {name: self._of_branches(output, name) for name in _BRANCH_ATTRIBUTES}
+        for name in ("p_from", "q_from", "p_to", "q_to"):
+            flow[name] *= 1e-3
+        return PowerFlowResult(
+            v_pu=node["u_pu"].copy(),
+            angle_rad=node["u_angle"].copy(),
+            energised=node["energized"].astype(np.bool_),
+            p_from_kw=flow["p_from"],
+            q_from_kvar=flow["q_from"],
+            i_from_a=flow["i_from"],
+            p_to_kw=flow["p_to"],
+            q_to_kvar=flow["q_to"],
+            i_to_a=flow["i_to"],
+            loading=np.maximum(flow["i_from"] / self._rating_a[0], flow["i_to"] / self._rating_a[1]),
+        )
+
+    def _of_branches(self, output: Output, name: str) -> Floats:
+        """A quantity of the lines and transformers in one fresh array; node-to-node switches follow the lines."""
+        parts = [output["line"][name][: self.network.lines.n]] if "line" in output else []
+        if "transformer" in output:
+            parts.append(output["transformer"][name])
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _unphysical(self, result: PowerFlowResult, closed: Bools) -> PowerFlowDivergedError | None:
+        sick = result.energised & ~(result.v_pu >= LEAST_V_PU)
+        if not sick.any():
+            return None
+        node = int(np.flatnonzero(sick)[0])
+        islands = find_islands(self.network, closed)
+        detail = f"the voltage of node {self.network.nodes.names[node]} would be {result.v_pu[node]:.3g} pu"
+        return PowerFlowDivergedError(islands.describe(int(islands.label[node])), detail)
+
+    def _diverged(self, closed: Bools) -> PowerFlowDivergedError:
+        """The error for the first island that has no solution when it is solved alone."""
+        islands = find_islands(self.network, closed)
+        alone = islands.energised
+        output, failed = self._batch(self._one_island_at_a_time(islands, alone, closed))
+        low = output["node"]["energized"].astype(np.bool_) & ~(output["node"]["u_pu"] >= LEAST_V_PU)
+        rows = (row for row in range(len(alone)) if row in failed or low[row].any())
+        return PowerFlowDivergedError(islands.describe(alone[next(rows, 0)]), "no voltages satisfy its demand")
+
+    def _one_island_at_a_time(self, islands: Islands, labels: list[int], closed: Bools) -> dict[str, Table]:
+        n_sources = self.network.sources.n
+        one = mapping.table("source", self._ids.source, n_sources, DatasetType.update)
+        sources = np.tile(one, (len(labels), 1))
+        sources["status"] = [islands.sources_of(label) for label in labels]
+        states = np.broadcast_to(closed, (len(labels), len(closed)))
+        return {"source": sources, **self._switching.scenarios(states)}
+
+
+def _input_data(network: Network, ids: mapping.Ids) -> dict[str, Table]:
+    return {
+        "node": mapping.node_table(network),
+        "line": np.concatenate([mapping.line_table(network, ids), mapping.link_table(network, ids)]),
+        "transformer": mapping.transformer_table(network, ids),
+        "source": mapping.source_table(network, ids),
+        "sym_load": mapping.load_table(network, ids),
+        "sym_gen": mapping.generator_table(network, ids),
+        "shunt": mapping.shunt_table(network, ids),
+    }
+
+
+def _output_types(network: Network) -> dict[str, list[str]]:
+    wanted = {"node": _NODE_ATTRIBUTES}
+    if network.lines.n:
+        wanted["line"] = _BRANCH_ATTRIBUTES
+    if network.transformers.n:
+        wanted["transformer"] = _BRANCH_ATTRIBUTES
+    return wanted
+
+
+def _ratings(network: Network) -> Floats:
+    """Current ratings of the from and to ends, A, infinite where unknown; shape ``(2, n_branches)``."""
+    t = network.transformers
+    to_side = np.concatenate([network.lines.i_max_a, t.s_kva / (np.sqrt(3.0) * t.v_to_kv)])
+    ratings = np.stack([network.branch_i_max_a, to_side])
+    return np.where(ratings > 0, ratings, np.inf)
+
+
+def _merge(switching: dict[str, Table], taps: dict[str, Table]) -> dict[str, Table]:
+    """One set of tables; switch states and taps may both concern the transformers."""
+    both = switching | taps
+    if "transformer" in switching and "transformer" in taps:
+        both["transformer"] = np.concatenate([switching["transformer"], taps["transformer"]])
+    return both
+
+
+def _check_shape(quantity: str, values: NDArray[Any], expected: tuple[int, ...]) -> None:
+    if values.shape != expected:
+        raise InputShapeError(quantity, expected, values.shape)
+
+
+class _PowerTable:
+    """P and Q of the consumers or generating units, and what of them the model has yet to learn."""
+
+    def __init__(self, component: str, first_id: int, names: tuple[str, ...]) -> None:
+        self.component = component
+        self.names = names
+        self._p_kw = np.full(len(names), np.nan)
+        self._q_kvar = np.full(len(names), np.nan)
+        self._first_id = first_id
+        self._rows = mapping.table(component, first_id, len(names), DatasetType.update)
+
+    def check(self, **inputs: Floats | None) -> None:
+        for quantity, values in inputs.items():
+            if values is not None:
+                _check_shape(quantity, values, (len(self.names),))
+                self._check_finite(quantity, values)
+
+    def _check_finite(self, quantity: str, values: Floats) -> None:
+        finite = np.isfinite(values)
+        if not finite.all():
+            row = int(np.flatnonzero(~finite)[0])
+            raise InputNotFiniteError(self.names[row], quantity, float(values[row]))
+
+    def changes(self, p_kw: Floats | None, q_kvar: Floats | None) -> dict[str, Table]:
+        changed = np.zeros(len(self.names), dtype=np.bool_)
+        for present, wanted in ((self._p_kw, p_kw), (self._q_kvar, q_kvar)):
+            if wanted is not None:
+                changed |= present != wanted
+                present[:] = wanted
+        at = np.flatnonzero(changed)
+        if not len(at):
+            return {}
+        rows = self._rows[: len(at)]
+        rows["id"] = self._first_id + at
+        rows["p_specified"], rows["q_specified"] = 1e3 * self._p_kw[at], 1e3 * self._q_kvar[at]
+        return {self.component: rows}
+
+
+class _Switching:
+    """Switch states folded into the status of the branch ends."""
+
+    def __init__(self, network: Network, ids: mapping.Ids) -> None:
+        self.network = network
+        self.closed = np.ones(network.switches.n, dtype=np.bool_)
+        self._lines = mapping.table("line", ids.line, network.lines.n, DatasetType.update)
+        self._links = mapping.table("line", ids.link, ids.transformer - ids.link, DatasetType.update)
+        self._transformers = mapping.table("transformer", ids.transformer, network.transformers.n, DatasetType.update)
+        self._link_rows = np.flatnonzero(network.switches.other_node >= 0)
+        switched = np.unique(network.switches.branch[network.switches.branch >= 0])
+        self._switched_lines = switched[switched < network.lines.n]
+        self._switched_transformers = switched[switched >= network.lines.n]
+
+    def check(self, closed: Bools | None) -> None:
+        if closed is not None:
+            _check_shape("closed", closed, self.closed.shape)
+
+    def check_many(self, closed: Bools) -> None:
+        _check_shape("closed", closed, (len(closed), len(self.closed)))
+
+    def changes(self, closed: Bools | None) -> dict[str, Table]:
+        """Rows for the branches that have a switch which changed."""
+        if closed is None:
+            return {}
+        changed = closed != self.closed
+        self.closed[:] = closed
+        if not changed.any():
+            return {}
+        branches = np.unique(self.network.switches.branch[changed])
+        n_lines = self.network.lines.n
+        lines, transformers = branches[(branches >= 0) & (branches < n_lines)], branches[branches >= n_lines]
+        links = np.flatnonzero(changed[self._link_rows])
+        tables = self._tables(self.closed[np.newaxis], lines, links, transformers)
+        return {component: rows[0] for component, rows in tables.items()}
+
+    def scenarios(self, closed: Bools) -> dict[str, Table]:
+        """Rows of shape ``(k, m)`` for every branch that has a switch at all."""
+        links = np.arange(len(self._link_rows))
+        return self._tables(closed, self._switched_lines, links, self._switched_transformers)
+
+    def _tables(self, closed: Bools, lines: Ints, links: Any, transformers: Ints) -> dict[str, Table]:
+        from_on, to_on = branch_status(self.network, closed)
+        link_on = closed[:, self._link_rows[links]]
+        line_rows = np.concatenate([self._lines[lines], self._links[links]])
+        transformer_rows = self._transformers[transformers - self.network.lines.n]
+        tables = {
+            "line": _status_rows(
+                line_rows,
+                np.concatenate([from_on[:, lines], link_on], axis=1),
+                np.concatenate([to_on[:, lines], link_on], axis=1),
+            ),
+            "transformer": _status_rows(transformer_rows, from_on[:, transformers], to_on[:, transformers]),
+        }
+        return {component: rows for component, rows in tables.items() if rows.shape[1]}
+
+
+def _status_rows(one: Table, from_on: Bools, to_on: Bools) -> Table:
+    rows = np.tile(one, (len(from_on), 1))
+    rows["from_status"], rows["to_status"] = from_on, to_on
+    return rows
+
+
+class _Taps:
+    """Tap positions, and what of them the model has yet to learn."""
+
+    def __init__(self, network: Network, ids: mapping.Ids) -> None:
+        self._transformers = network.transformers
+        self._position = network.transformers.tap_position.copy()
+        self._first_id = ids.transformer
+        self._rows = mapping.table("transformer", ids.transformer, network.transformers.n, DatasetType.update)
+
+    def check(self, position: Ints | None) -> None:
+        if position is None:
+            return
+        t = self._transformers
+        _check_shape("tap_position", position, (t.n,))
+        outside = np.flatnonzero((position < t.tap_min) | (position > t.tap_max))
+        if len(outside):
+            row = int(outside[0])
+            raise TapOutOfRangeError(t.names[row], int(position[row]), int(t.tap_min[row]), int(t.tap_max[row]))
+
+    def changes(self, position: Ints | None) -> dict[str, Table]:
+        if position is None:
+            return {}
+        at = np.flatnonzero(self._position != position)
+        self._position[:] = position
+        if not len(at):
+            return {}
+        rows = self._rows[: len(at)]
+        rows["id"], rows["tap_pos"] = self._first_id + at, position[at]
+        return {"transformer": rows}
