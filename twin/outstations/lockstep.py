@@ -47,6 +47,11 @@ class _Host:
         except TimeoutError as error:
             raise BarrierTimeoutError(self.outstation.station, str(error)) from error
 
+    def rewire(self, port: int) -> None:
+        """Go on over the connection that comes from ``port``."""
+        if self.session is not None:
+            self.channel.resume(self._claim(port))
+
     def next_due(self) -> SimTime:
         if self.session is None:
             return NEVER
@@ -157,3 +162,19 @@ class LockstepStations:
             station: {"outstation": dict(host.outstation.snapshot()), "channel": host.channel.snapshot()}
             for station, host in self._hosts.items()
         }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`snapshot`; :meth:`rewire` gives the standing connections their new wires."""
+        for station, saved in state.items():
+            host = self._hosts[station]
+            host.outstation.restore(saved["outstation"])
+            if host.channel.restore(saved["channel"]):
+                host.session = host.outstation.sessions[0]
+
+    def rewire(self, ports: Mapping[str, int]) -> None:
+        """Take the connections that the control room dialled after a restore.
+
+        A connection that the field had not learnt of yet waits for its barrier token.
+        """
+        for station, port in ports.items():
+            self._hosts[station].rewire(port)

@@ -55,7 +55,12 @@ class Outstation(Protocol):
         """A master connected."""
         ...
 
-    def close_session(self, session: OutstationSession, now: SimTime) -> None:
+    @property
+    def sessions(self) -> Sequence[OutstationSession]:
+        """The open sessions, oldest first."""
+        ...
+
+    def close_session(self, session: Any, now: SimTime) -> None:
         """Its connection is gone; unsent and unconfirmed events stay buffered for the next one."""
         ...
 

@@ -100,6 +100,10 @@ class LockstepChannel:
         self._wire = wire
         self.connection = connection
 
+    def resume(self, wire: Wire) -> None:
+        """Go on with the same connection over a new wire; all that was announced had been taken."""
+        self._wire = wire
+
     def rewire(self, wire: Wire, local_port: int = 0) -> Handover | None:
         """Go on with the same connection over a new wire (after a restore).
 
