@@ -1,1 +1,28 @@
 """From a network alone to a telecontrolled one: stations, points, addresses, zones and device settings."""
+
+from twin.derive.derivation import Derivation, derive
+from twin.derive.options import DeriveOptions
+from twin.derive.settings import (
+    BreakerSettings,
+    Curve,
+    DeviceSettings,
+    IndicatorSettings,
+    LoadBreakSwitchSettings,
+    RecloserSettings,
+    RelaySettings,
+    Station,
+)
+
+__all__ = [
+    "BreakerSettings",
+    "Curve",
+    "Derivation",
+    "DeriveOptions",
+    "DeviceSettings",
+    "IndicatorSettings",
+    "LoadBreakSwitchSettings",
+    "RecloserSettings",
+    "RelaySettings",
+    "Station",
+    "derive",
+]

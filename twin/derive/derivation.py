@@ -1,0 +1,49 @@
+"""The derivation: all that turns a bare network into a telecontrolled one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from twin.derive.devices import derive_devices
+from twin.derive.options import DeriveOptions
+from twin.derive.points import derive_points
+from twin.derive.settings import DeviceSettings, Station
+from twin.derive.stations import derive_stations
+from twin.network.model import Network
+from twin.network.topology import Zones, zones
+from twin.points.pointmap import PointMap
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """Stations by common address, points of the telecontrolled ones, settings of all devices, zones."""
+
+    network: str
+    stations: tuple[Station, ...]
+    points: PointMap
+    devices: DeviceSettings
+    zones: Zones
+
+    @cached_property
+    def station_of_switch(self) -> dict[str, Station]:
+        """The station that each switch is a bay of (fuses have none)."""
+        return {bay: station for station in self.stations for bay in station.bays}
+
+    @property
+    def remote_stations(self) -> tuple[Station, ...]:
+        """The telecontrolled stations."""
+        return tuple(station for station in self.stations if station.remote)
+
+
+def derive(network: Network, options: DeriveOptions | None = None) -> Derivation:
+    """Derive stations, points, device settings and zones; the same network and options give the same result."""
+    chosen = options or DeriveOptions()
+    stations = derive_stations(network, chosen)
+    return Derivation(
+        network=network.name,
+        stations=stations,
+        points=derive_points(network, stations, chosen),
+        devices=derive_devices(network, chosen),
+        zones=zones(network),
+    )

@@ -1,0 +1,34 @@
+"""What a person can choose when stations, points and settings are derived from a network."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from twin.derive.settings import Curve, Settings
+
+
+class DeriveOptions(Settings):
+    """The rules of derivation; the defaults suit a medium-voltage network with ring main units."""
+
+    remote: Literal["all", "ties"] = Field(
+        default="all",
+        description="Which stations are telecontrolled: all, or those with a feeder head or a normally open point",
+    )
+    every_nth: int = Field(
+        default=0, ge=0, description="With remote: ties, telecontrol also every n-th of the other stations; 0: none"
+    )
+    current_dead_band_percent: float = Field(default=2.0, ge=0, le=100, description="Dead band of I, % of rating")
+    power_dead_band_percent: float = Field(default=2.0, ge=0, le=100, description="Dead band of P and Q, % of rated VA")
+    voltage_dead_band_percent: float = Field(default=0.5, ge=0, le=100, description="Dead band of V, % of nominal")
+    unknown_rating_a: float = Field(default=400.0, gt=0, description="Rating of branches that state none, A")
+    relay_curve: Curve = Field(default=Curve.STANDARD_INVERSE, description="Time characteristic of feeder relays")
+    relay_pickup_factor: float = Field(default=1.2, gt=0, le=10, description="Relay pickup over the line rating")
+    relay_target_ms: int = Field(
+        default=400, ge=50, le=10_000, description="Operating time of the low stage for a fault at the busbar, ms"
+    )
+    indicator_pickup_factor: float = Field(default=1.5, gt=0, le=10, description="Indicator pickup over line rating")
+    overhead_share_for_reclosing: float = Field(
+        default=0.5, ge=0, le=1, description="Feeders with more than this share of overhead line length reclose"
+    )
