@@ -20,6 +20,13 @@ from twin.report.results import Grid
 from twin.report.svg import Point
 
 MARGIN = 46.0
+MAP_LIMIT = 60
+"""Above this many nodes a map is unfolded: towns and open country would not fit one scale."""
+
+UNFOLD_STEPS = 60
+UNFOLD_LIMIT = 800
+"""Above this many nodes a map is left as it is (unfolding costs the cube of their number)."""
+
 PUSH_LIMIT = 1500
 """Above this many nodes crowded ones are not pushed apart (it costs the square of their number)."""
 
@@ -91,6 +98,8 @@ def _spread(grid: Grid) -> bool:
 
 def _by_coordinates(grid: Grid, width: float) -> tuple[list[Point], float]:
     xy = np.array([(node.x, node.y) for node in grid.nodes], dtype=np.float64)
+    if MAP_LIMIT < len(xy) <= UNFOLD_LIMIT:
+        xy = _unfold(grid, xy)
     low, high = xy.min(axis=0), xy.max(axis=0)
     span = np.maximum(high - low, 1e-12)
     aspect = min(max(span[1] / span[0], 0.55), 1.15) if (high > low).all() else 0.6
@@ -99,6 +108,44 @@ def _by_coordinates(grid: Grid, width: float) -> tuple[list[Point], float]:
     unit[:, 1] = 1.0 - unit[:, 1]
     pixels = _push_apart(MARGIN + unit * room, 13.0 if len(xy) < 60 else 7.0)
     return [(float(x), float(y)) for x, y in pixels], width * aspect
+
+
+def _unfold(grid: Grid, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Evens out the lengths of the branches, starting from the map so that its orientation stays.
+
+    Stress majorization towards hop distances, weights 1/d² (Gansner, Koren, North 2004).
+    """
+    hops = _hop_distances(grid)
+    weight = 1.0 / np.maximum(hops, 1.0) ** 2
+    np.fill_diagonal(weight, 0.0)
+    laplacian = np.diag(weight.sum(axis=1)) - weight
+    inverse = np.linalg.pinv(laplacian)
+    xy = (xy - xy.mean(axis=0)) / np.maximum(xy.std(axis=0), 1e-12) * hops.mean() / 2
+    for _ in range(UNFOLD_STEPS):
+        distance = np.hypot(*(xy[:, None, :] - xy[None, :, :]).transpose(2, 0, 1))
+        ratio = weight * hops / np.maximum(distance, 1e-9)
+        xy = inverse @ (np.diag(ratio.sum(axis=1)) - ratio) @ xy
+    return xy
+
+
+def _hop_distances(grid: Grid) -> NDArray[np.float64]:
+    """Branches and switches between each pair of nodes; separate islands stand the longest way apart."""
+    n = len(grid.nodes)
+    near: list[list[int]] = [[] for _ in range(n)]
+    for edge in edges_of(grid):
+        near[edge.start].append(edge.end)
+        near[edge.end].append(edge.start)
+    hops = np.full((n, n), -1.0)
+    for origin in range(n):
+        queue = deque([origin])
+        hops[origin, origin] = 0.0
+        while queue:
+            node = queue.popleft()
+            for other in near[node]:
+                if hops[origin, other] < 0:
+                    hops[origin, other] = hops[origin, node] + 1
+                    queue.append(other)
+    return np.where(hops < 0, hops.max() + 1, hops)
 
 
 def _push_apart(xy: NDArray[np.float64], least: float) -> NDArray[np.float64]:

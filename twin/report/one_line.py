@@ -32,6 +32,7 @@ SMALL_GRID = 40
 
 OVERLOAD = 1.0
 
+SPECIAL_SIZE = 4.8
 HALO = 1.9
 """Radius of the ring around a switch out of its normal position, in symbol sizes."""
 
@@ -113,6 +114,16 @@ class OneLine:
         return frozenset(changed)
 
     @cached_property
+    def special(self) -> frozenset[int]:
+        """Rows of the switches an operator looks for: heads, ties and what was operated."""
+        ties = (row for row, switch in enumerate(self.grid.switches) if not switch.normally_closed)
+        return frozenset({*self.heads, *ties, *self.operated})
+
+    def switch_size(self, row: int) -> float:
+        """Half the size of a switch's symbol in px: in a crowded picture the special ones stand out."""
+        return max(self.layout.symbol, SPECIAL_SIZE) if row in self.special else self.layout.symbol
+
+    @cached_property
     def sources(self) -> frozenset[int]:
         """Rows of the nodes where supply comes in."""
         return frozenset(supply_nodes(self.grid))
@@ -139,9 +150,9 @@ class OneLine:
                 switch_place(grid, layout, row)[0],
                 grid.switches[row].name,
                 "switch",
-                layout.symbol * (HALO if row in self.operated else 1.1) + 2,
+                self.switch_size(row) * (HALO if row in self.operated else 1.1) + 2,
             )
-            for row in special
+            for row in sorted(self.special)
         ]
         if len(grid.nodes) <= SMALL_GRID:
             rest = (row for row in range(len(grid.nodes)) if row not in self.sources)
@@ -153,7 +164,7 @@ class OneLine:
         sized = [(place, size) for place in self.layout.nodes]
         for row in range(len(self.grid.switches)):
             place, _ = switch_place(self.grid, self.layout, row)
-            sized.append((place, size * (HALO if row in self.operated else 1.1)))
+            sized.append((place, self.switch_size(row) * (HALO if row in self.operated else 1.1)))
         return [(x - half, y - half, x + half, y + half) for (x, y), half in sized]
 
     def draw(self, state: GridState) -> Markup:
@@ -240,8 +251,8 @@ class OneLine:
         role = ", tie" if not switch.normally_closed else ", feeder head" if switch.feeder_head else ""
         told = "" if normal else f" (normally {'closed' if switch.normally_closed else 'open'})"
         title = element("title", f"{switch.name} · {switch.kind.replace('_', ' ')}{role} · {position}{told}")
-        halo = () if normal else (element("circle", r=self.layout.symbol * HALO, class_="halo"),)
-        symbol = _SYMBOLS.get(switch.kind, _load_break_switch)(self.layout.symbol, closed)
+        halo = () if normal else (element("circle", r=self.switch_size(row) * HALO, class_="halo"),)
+        symbol = _SYMBOLS.get(switch.kind, _load_break_switch)(self.switch_size(row), closed)
         place = f"translate({x:.1f} {y:.1f}) rotate({angle:.0f})"
         return element("g", title, *halo, *symbol, class_=f"s {self._colour(head, live)}", transform=place)
 

@@ -164,7 +164,13 @@ def _downstream_line(grid: FakeGrid, head: dict[str, Any], opened: set[str]) -> 
     lost = depth.keys() - grid.energised(opened | {head["name"]})[0].keys()
     between = [b for b in grid.branches if b["from"] in lost and b["to"] in lost]
     between = [b for b in between if sum(s["branch"] == b["name"] for s in grid.switches) == 2]
-    return sorted(between, key=lambda b: (depth[b["from"]], b["name"]))[len(between) // 3]["name"]
+    return max(sorted(between, key=lambda b: depth[b["from"]]), key=lambda b: _downstream(grid, b, opened))["name"]
+
+
+def _downstream(grid: FakeGrid, branch: dict[str, Any], opened: set[str]) -> int:
+    """How many nodes go dead without the branch, at most 30 counted (further out is as good)."""
+    ends = {s["name"] for s in grid.switches if s["branch"] == branch["name"]}
+    return min(len(grid.energised(opened)[0]) - len(grid.energised(opened | ends)[0]), 30)
 
 
 def _restoring_tie(grid: FakeGrid, opened: set[str], normal: set[str]) -> str:
