@@ -135,12 +135,14 @@ class Feeder:
         return [(s.source_t_ms, s.value) for s in self.samples if s.point == point]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def feeder():
     """Makes a feeder; arguments: the fault's (from, to), and changed device settings."""
 
     def make(fault=(NEVER, NEVER), seed=1, **changes):
         bank = FieldBank(_network(), Derived(_devices(**changes), _points()), seed)
-        return Feeder(bank, fault)
+        made = Feeder(bank, fault)
+        made.step(0)
+        return made
 
     return make
