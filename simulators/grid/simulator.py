@@ -95,7 +95,7 @@ class GridSimulator(CycleSimulator):
             self._flow.update(**dict(zip(names, inputs, strict=True)))
             self._result = self._flow.solve()
         if not self._inputs or not np.array_equal(inputs[-1], self._inputs[-1]):
-            self._loops = self._topology.loop_count(self._closed)
+            self._loops = int(self._topology.state(self._closed).loop_edges.size)
         self._inputs = inputs
         return self._result
 
