@@ -14,9 +14,10 @@ from power_grid_model import DatasetType, PowerGridModel
 from power_grid_model.errors import IterationDiverge, SparseMatrixError  # type: ignore[attr-defined]
 
 from twin.network.model import Bools, Floats, Ints, Network
+from twin.network.topology import Topology
 from twin.solvers import grid_model_mapping as mapping
 from twin.solvers.grid_model_mapping import Table
-from twin.solvers.islands import Islands, branch_status, find_islands
+from twin.solvers.islands import Islands
 from twin.solvers.model import (
     InputNotFiniteError,
     InputShapeError,
@@ -27,6 +28,9 @@ from twin.solvers.model import (
 
 LEAST_V_PU = 0.5
 """A solution with a lower voltage lies on the unstable branch of the nose curve, or is none."""
+
+_BATCH = 64
+"""Switch states solved in one call of the library: bounds the memory, not the speed."""
 
 _NODE_ATTRIBUTES = ["energized", "u_pu", "u_angle"]
 _BRANCH_ATTRIBUTES = ["p_from", "q_from", "i_from", "p_to", "q_to", "i_to"]
@@ -50,8 +54,10 @@ class GridModelPowerFlow:
         self._model: Any = PowerGridModel(_input_data(network, self._ids), network.frequency_hz)
         self._loads = _PowerTable("sym_load", self._ids.load, network.consumers.names)
         self._generators = _PowerTable("sym_gen", self._ids.generator, network.generators.names)
-        self._switching = _Switching(network, self._ids)
+        self._topology = Topology(network)
+        self._switching = _Switching(self._topology, self._ids)
         self._taps = _Taps(network, self._ids)
+        self._sources = mapping.table("source", self._ids.source, network.sources.n, DatasetType.update)
         self._output_types = _output_types(network)
         self._rating_a = _ratings(network)
         c, g = network.consumers, network.generators
@@ -106,20 +112,25 @@ class GridModelPowerFlow:
             InputShapeError: ``closed`` has not one column a switch.
         """
         self._switching.check_many(closed)
-        if not len(closed):
-            return []
-        scenarios = self._switching.scenarios(closed)
-        if not scenarios:
-            return [self.solve()] * len(closed)
-        output, failed = self._batch(scenarios)
-        return [self._outcome(output, row, closed[row], row in failed) for row in range(len(closed))]
+        all_on = np.ones((_BATCH, self.network.sources.n), dtype=np.bool_)
+        results: list[PowerFlowResult | PowerFlowDivergedError] = []
+        for start in range(0, len(closed), _BATCH):
+            states = closed[start : start + _BATCH]
+            output, failed = self._batch(states, all_on[: len(states)])
+            results += [self._outcome(output, row, states[row], row in failed) for row in range(len(states))]
+        return results
 
-    def _batch(self, scenarios: dict[str, Table]) -> tuple[Output, set[int]]:
+    def _batch(self, closed: Bools, source_on: Bools) -> tuple[Output, set[int]]:
+        """Columns of shape ``(k, n)`` and the rows that failed, for ``k`` switch and source states."""
+        sources = np.tile(self._sources, (len(closed), 1))
+        sources["status"] = source_on
         output: Output = self._model.calculate_power_flow(
-            update_data=scenarios, output_component_types=self._output_types, continue_on_batch_error=True
+            update_data={"source": sources, **self._switching.scenarios(closed)},
+            output_component_types=self._output_types,
+            continue_on_batch_error=True,
         )
         error = self._model.batch_error
-        return output, set() if error is None else {int(row) for row in error.failed_scenarios}
+        return output, set() if error is None else set(error.failed_scenarios.tolist())
 
     def _outcome(
         self, output: Output, row: int, closed: Bools, failed: bool
@@ -160,26 +171,19 @@ class GridModelPowerFlow:
         if not sick.any():
             return None
         node = int(np.flatnonzero(sick)[0])
-        islands = find_islands(self.network, closed)
+        islands = Islands.under(self._topology, closed)
         detail = f"the voltage of node {self.network.nodes.names[node]} would be {result.v_pu[node]:.3g} pu"
-        return PowerFlowDivergedError(islands.describe(int(islands.label[node])), detail)
+        return PowerFlowDivergedError(islands.describe(int(islands.of_node[node])), detail)
 
     def _diverged(self, closed: Bools) -> PowerFlowDivergedError:
         """The error for the first island that has no solution when it is solved alone."""
-        islands = find_islands(self.network, closed)
+        islands = Islands.under(self._topology, closed)
         alone = islands.energised
-        output, failed = self._batch(self._one_island_at_a_time(islands, alone, closed))
+        source_on = np.array([islands.sources_of(island) for island in alone])
+        output, failed = self._batch(np.broadcast_to(closed, (len(alone), len(closed))), source_on)
         low = output["node"]["energized"].astype(np.bool_) & ~(output["node"]["u_pu"] >= LEAST_V_PU)
         rows = (row for row in range(len(alone)) if row in failed or low[row].any())
         return PowerFlowDivergedError(islands.describe(alone[next(rows, 0)]), "no voltages satisfy its demand")
-
-    def _one_island_at_a_time(self, islands: Islands, labels: list[int], closed: Bools) -> dict[str, Table]:
-        n_sources = self.network.sources.n
-        one = mapping.table("source", self._ids.source, n_sources, DatasetType.update)
-        sources = np.tile(one, (len(labels), 1))
-        sources["status"] = [islands.sources_of(label) for label in labels]
-        states = np.broadcast_to(closed, (len(labels), len(closed)))
-        return {"source": sources, **self._switching.scenarios(states)}
 
 
 def _input_data(network: Network, ids: mapping.Ids) -> dict[str, Table]:
@@ -265,8 +269,10 @@ class _PowerTable:
 class _Switching:
     """Switch states folded into the status of the branch ends."""
 
-    def __init__(self, network: Network, ids: mapping.Ids) -> None:
+    def __init__(self, topology: Topology, ids: mapping.Ids) -> None:
+        network = topology.network
         self.network = network
+        self.topology = topology
         self.closed = np.ones(network.switches.n, dtype=np.bool_)
         self._lines = mapping.table("line", ids.line, network.lines.n, DatasetType.update)
         self._links = mapping.table("line", ids.link, ids.transformer - ids.link, DatasetType.update)
@@ -304,7 +310,8 @@ class _Switching:
         return self._tables(closed, self._switched_lines, links, self._switched_transformers)
 
     def _tables(self, closed: Bools, lines: Ints, links: Any, transformers: Ints) -> dict[str, Table]:
-        from_on, to_on = branch_status(self.network, closed)
+        ends = [self.topology.branch_connected(states) for states in closed]
+        from_on, to_on = np.array([end[0] for end in ends]), np.array([end[1] for end in ends])
         link_on = closed[:, self._link_rows[links]]
         line_rows = np.concatenate([self._lines[lines], self._links[links]])
         transformer_rows = self._transformers[transformers - self.network.lines.n]
