@@ -13,7 +13,8 @@ The rules of taking over a sample:
    ``STAMP_SLACK_MS`` older than such a stamp is still taken over, in the order of arrival.
 3. A lost session makes every point of the station not topical at once. The interrogation after it is
    taken over whatever its time, and clears the points one by one.
-4. A late sample that contradicts the image leaves the image as it is and is marked ``contradicts``: the front
+4. An interrogation that repeats the value of a status point leaves its source time: when it happened is known.
+5. A late sample that contradicts the image leaves the image as it is and is marked ``contradicts``: the front
    end then interrogates the station, so that a source clock that runs behind cannot hide a change for long.
 """
 
@@ -294,9 +295,11 @@ class PointDatabase:
         return bool(self._values[row] != sample.value or self._quality[row] != sample.quality)
 
     def _store(self, row: int, arrived: ArrivedSample) -> None:
+        repeats = self._is_status[row] and self._received[row] and self._values[row] == arrived.sample.value
+        if arrived.sample.spontaneous or not repeats:
+            self._source_t_ms[row] = arrived.sample.source_t_ms
         self._values[row] = arrived.sample.value
         self._quality[row] = int(arrived.sample.quality)
-        self._source_t_ms[row] = arrived.sample.source_t_ms
         self._arrival_t_ms[row] = arrived.t_ms
         slack = STAMP_SLACK_MS if arrived.sample.stamped_by is TimeSource.FRONT_END else 0
         happened = min(arrived.sample.source_t_ms, arrived.t_ms) - slack

@@ -100,9 +100,10 @@ class TagBoard:
         """All tags, oldest first."""
         return tuple(self._tags.values())
 
-    def blocking(self, switch: str, action: SwitchAction) -> Tag | None:
-        """The first tag that forbids ``action`` on ``switch``."""
-        return next((tag for tag in self.on(switch) if action in BLOCKED_ACTIONS[tag.kind]), None)
+    def blocking(self, switch: str, action: SwitchAction | None) -> Tag | None:
+        """The first tag that forbids ``action``; None as action, a step or set point, is forbidden with every other."""
+        needed = set(SwitchAction) if action is None else {action}
+        return next((tag for tag in self.on(switch) if needed <= set(BLOCKED_ACTIONS[tag.kind])), None)
 
     def _journal(self, tag: Tag, action: str, who: str, why: str, now: SimTime) -> None:
         data = {"tag_id": tag.tag_id, "action": action, "tag": tag.kind.value, "by": who, "reason": why}
