@@ -1,0 +1,160 @@
+"""Between the neutral point model and information elements, for both sides of a session.
+
+Values that the wire cannot carry are clamped and flagged OVERFLOW; a number that is none (NaN) travels as
+zero with INVALID. Step commands are -1 (lower) and +1 (higher) in the point model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from twin.points.model import PointKind, Quality
+from twin.protocols.iec104.asdu import Element
+from twin.protocols.iec104.elements import (
+    DoubleCommand,
+    DoublePoint,
+    IntegratedTotal,
+    NormalizedValue,
+    ScaledValue,
+    SetpointFloat,
+    SetpointNormalized,
+    SetpointScaled,
+    ShortFloat,
+    SingleCommand,
+    SinglePoint,
+    StepCommand,
+    StepPosition,
+)
+from twin.protocols.iec104.errors import UnencodableValueError
+from twin.protocols.iec104.types import TypeId, plain_type
+
+KIND_TYPES: dict[PointKind, tuple[TypeId, ...]] = {
+    PointKind.SINGLE: (TypeId.M_SP_NA_1,),
+    PointKind.DOUBLE: (TypeId.M_DP_NA_1,),
+    PointKind.STEP_POSITION: (TypeId.M_ST_NA_1,),
+    PointKind.MEASURAND: (TypeId.M_ME_NC_1, TypeId.M_ME_NB_1, TypeId.M_ME_NA_1),
+    PointKind.COUNTER: (TypeId.M_IT_NA_1,),
+    PointKind.SINGLE_COMMAND: (TypeId.C_SC_NA_1,),
+    PointKind.DOUBLE_COMMAND: (TypeId.C_DC_NA_1,),
+    PointKind.STEP_COMMAND: (TypeId.C_RC_NA_1,),
+    PointKind.SETPOINT: (TypeId.C_SE_NC_1, TypeId.C_SE_NB_1, TypeId.C_SE_NA_1),
+}
+"""The plain types a kind of point may have."""
+
+_OVERFLOW = Quality.OVERFLOW
+_STATUS = ~Quality.OVERFLOW
+_FLOAT32_MAX = (2 - 2**-23) * 2.0**127
+_NORMALIZED_MAX = 32767 / 32768
+
+
+def type_suits(kind: PointKind, type_id: int) -> bool:
+    """Whether a type (with or without time tag) may carry a point of this kind."""
+    return plain_type(type_id) in KIND_TYPES[kind]
+
+
+def _clamped(value: float, quality: Quality, least: float, most: float) -> tuple[float, Quality]:
+    if math.isnan(value):
+        return 0.0, quality | Quality.INVALID
+    if least <= value <= most:
+        return value, quality
+    return min(max(value, least), most), quality | _OVERFLOW
+
+
+def _single(value: float, quality: Quality) -> SinglePoint:
+    return SinglePoint(bool(value), quality & _STATUS)
+
+
+def _double(value: float, quality: Quality) -> DoublePoint:
+    return DoublePoint(int(value) & 3, quality & _STATUS)
+
+
+def _step(value: float, quality: Quality) -> StepPosition:
+    position, quality = _clamped(value, quality, -64, 63)
+    return StepPosition(round(position), quality=quality)
+
+
+def _normalized(value: float, quality: Quality) -> NormalizedValue:
+    return NormalizedValue(*_clamped(value, quality, -1.0, _NORMALIZED_MAX))
+
+
+def _scaled(value: float, quality: Quality) -> ScaledValue:
+    number, quality = _clamped(value, quality, -32768, 32767)
+    return ScaledValue(round(number), quality)
+
+
+def _float(value: float, quality: Quality) -> ShortFloat:
+    return ShortFloat(*_clamped(value, quality, -_FLOAT32_MAX, _FLOAT32_MAX))
+
+
+def _counter(value: float, quality: Quality) -> IntegratedTotal:
+    count, quality = _clamped(value, quality, -(2**31), 2**31 - 1)
+    carry, invalid = bool(quality & _OVERFLOW), bool(quality & Quality.INVALID)
+    return IntegratedTotal(round(count), carry=carry, invalid=invalid)
+
+
+_ELEMENTS: dict[int, Callable[[float, Quality], Element]] = {
+    TypeId.M_SP_NA_1: _single,
+    TypeId.M_DP_NA_1: _double,
+    TypeId.M_ST_NA_1: _step,
+    TypeId.M_ME_NA_1: _normalized,
+    TypeId.M_ME_NB_1: _scaled,
+    TypeId.M_ME_NC_1: _float,
+    TypeId.M_IT_NA_1: _counter,
+}
+
+
+def element_of(type_id: int, value: float, quality: Quality) -> Element:
+    """The element that carries a sample's value and quality in an input type, with or without time tag."""
+    return _ELEMENTS[plain_type(type_id)](value, quality)
+
+
+def value_of(element: Element) -> tuple[float, Quality]:
+    """The neutral value and quality of an input element; a number that is not finite is zero and INVALID."""
+    if isinstance(element, SinglePoint):
+        return float(element.value), element.quality
+    if isinstance(element, DoublePoint):
+        return float(element.position), element.quality
+    if isinstance(element, IntegratedTotal):
+        carry = Quality.OVERFLOW if element.carry else Quality.GOOD
+        return float(element.count), carry | (Quality.INVALID if element.invalid else Quality.GOOD)
+    value = float(element.value)
+    if math.isfinite(value):
+        return value, element.quality
+    return 0.0, element.quality | Quality.INVALID
+
+
+def command_element(type_id: int, value: float, *, select: bool, qualifier: int = 0) -> Element:
+    """The element of a command.
+
+    Raises:
+        UnencodableValueError: the command type cannot carry the value.
+    """
+    plain = plain_type(type_id)
+    if not math.isfinite(value):
+        raise UnencodableValueError("command", value, "a finite number")
+    if plain == TypeId.C_SC_NA_1:
+        return SingleCommand(bool(value), select, qualifier)
+    if plain == TypeId.C_DC_NA_1:
+        return DoubleCommand(int(value) & 3, select, qualifier)
+    if plain == TypeId.C_RC_NA_1:
+        return StepCommand(2 if value > 0 else 1, select, qualifier)
+    if plain == TypeId.C_SE_NC_1:
+        return SetpointFloat(value, select, qualifier)
+    if plain == TypeId.C_SE_NB_1:
+        return SetpointScaled(round(value), select, qualifier)
+    if plain == TypeId.C_SE_NA_1:
+        return SetpointNormalized(value, select, qualifier)
+    raise UnencodableValueError("command type", type_id, "types 45 to 50 and 58 to 63")
+
+
+def command_value(element: Element) -> float | None:
+    """The neutral value of a command element; None if it is not permitted (double or step 0 and 3, no number)."""
+    if isinstance(element, SingleCommand):
+        return float(element.value)
+    if isinstance(element, DoubleCommand):
+        return float(element.position) if element.position in (1, 2) else None
+    if isinstance(element, StepCommand):
+        return {1: -1.0, 2: 1.0}.get(element.step)
+    value = float(element.value)
+    return value if math.isfinite(value) else None
