@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from twin.derive.devices import derive_devices
@@ -17,9 +17,12 @@ from twin.points.pointmap import PointMap
 
 @dataclass(frozen=True)
 class Derivation:
-    """Stations by common address, points of the telecontrolled ones, settings of all devices, zones."""
+    """Stations by common address, points of the telecontrolled ones, settings of all devices, zones.
 
-    network: str
+    Equal if all these are, whatever object the network is.
+    """
+
+    network: Network = field(repr=False, compare=False)
     stations: tuple[Station, ...]
     points: PointMap
     devices: DeviceSettings
@@ -41,7 +44,7 @@ def derive(network: Network, options: DeriveOptions | None = None) -> Derivation
     chosen = options or DeriveOptions()
     stations = derive_stations(network, chosen)
     return Derivation(
-        network=network.name,
+        network=network,
         stations=stations,
         points=derive_points(network, stations, chosen),
         devices=derive_devices(network, chosen),
