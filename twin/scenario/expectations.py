@@ -177,6 +177,8 @@ class _Deadline(_Watch):
         verdict = self._ripe(t0_ms, now) or self._late(at_end, t0_ms, t0_ms + self.limit_ms)
         if verdict is not None:
             return verdict
+        if memory.steady and now == t0_ms + max(self.limit_ms, self.hold_ms):
+            return self.passed(now, self._held(t0_ms))
         ended = f"the run ended at {clock_text(now)}"
         if memory.rose_ms is not None:
             since = clock_text(memory.rose_ms)
