@@ -2,55 +2,39 @@
 
 Takes the state of the grid at an instant (``measure``), holds it, runs what the devices do in the following
 milliseconds (``advance``), and hands over what they tell: samples, journal entries, closings, finished commands.
-One object, arrays where all stations are treated alike, a device object only where something happens.
-Not in here: the grid, the sockets and the co-simulation.
+The currents of *other* switches change only with the next ``measure``, so whoever steps the bank measures anew at
+every ``next_event_ms``. One object, arrays where all stations are treated alike, a device object only where
+something happens. Not in here: the grid, the sockets and the co-simulation.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from enum import Enum
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from simulators.field.bay import INDICATIONS, Bay, BayMeasurement
-from simulators.field.breaker import Operation
+from simulators.field.breaker import DriveFailure, Operation
 from simulators.field.equipment import equip, switch_index
 from simulators.field.indicator import IndicatorFailure
 from simulators.field.kernel import DeviceKernel
+from simulators.field.measurement import GridMeasurement, HeldMeasurement
+from simulators.field.record import Record
 from simulators.field.remote_terminal_unit import CommandRules, MeasurandScan, switch_row
 from twin.derive.settings import DeviceSettings
-from twin.errors import TwinError
+from twin.errors import Blame, TwinError
 from twin.journal import JournalEntry
 from twin.network.model import Bools, Floats, Network
 from twin.outstations.model import StationCommand
 from twin.points.model import DoublePosition, PointDefinition, PointKind, Quality, Sample
 from twin.timebase import SimTime
 
-HEALTHY_V_PU = 0.8
-"""From this voltage on a cable counts as healthy for its fault passage indicator."""
+__all__ = ["Derivation", "FieldBank", "GridMeasurement", "SnapshotMismatchError", "UnknownFailureError"]
 
-SOURCE = "field"
-"""The name under which the field devices write the journal."""
-
-
-@dataclass(frozen=True, slots=True)
-class GridMeasurement:
-    """The grid at an instant. Node arrays: ``v_kv``, ``energised``; the others have one entry a switch.
-
-    Load quantities count positive from the switch's node into its branch. ``i_fault_a`` is 0 where no fault
-    current flows; ``fault_into_branch`` is its direction and meaningless where it is 0.
-    """
-
-    v_kv: Floats
-    energised: Bools
-    i_a: Floats
-    p_kw: Floats
-    q_kvar: Floats
-    i_fault_a: Floats
-    fault_into_branch: Bools
+F = TypeVar("F", bound=Enum)
 
 
 class Derivation(Protocol):
@@ -68,17 +52,19 @@ class SnapshotMismatchError(TwinError):
 
     def __init__(self, network: str, found: str) -> None:
         self.network, self.found = network, found
-        super().__init__(f"the snapshot is of {found}, it cannot be restored into the field devices of {network}")
+        super().__init__(
+            f"the snapshot of network {found} does not have the devices of network {network} and cannot be restored"
+        )
 
 
-@dataclass
-class _Told:
-    """What the devices told since it was last taken."""
+class UnknownFailureError(TwinError):
+    """A device is told to fail in a way it cannot."""
 
-    samples: list[Sample]
-    journal: list[JournalEntry]
-    closings: list[tuple[int, SimTime]]
-    finished: list[tuple[int, bool, SimTime]]
+    blame = Blame.SCENARIO
+
+    def __init__(self, device: str, failure: str, known: Sequence[str]) -> None:
+        self.device, self.failure, self.known = device, failure, tuple(known)
+        super().__init__(f"{device} cannot fail by {failure!r}, only by {', '.join(known)}")
 
 
 class FieldBank:
@@ -92,31 +78,19 @@ class FieldBank:
         self, network: Network, derivation: Derivation, seed: int = 0, *, transducer_class: float = 0.0
     ) -> None:
         self.network = network
-        self._kernel = DeviceKernel()
-        self._told = _Told([], [], [], [])
-        self._held = _Held(network)
-        self._bays = [Bay(row, eq, self._kernel, self) for row, eq in enumerate(equip(network, derivation.devices))]
-        self._index_bays()
         points = tuple(derivation.points)
+        self._kernel = DeviceKernel()
+        self._plant = _Plant(network, points)
+        self._record = self._plant.record
+        equipment = equip(network, derivation.devices)
+        self._bays = [Bay(row, eq, self._kernel, self._plant) for row, eq in enumerate(equipment)]
+        self._plant.attach(self._bays)
+        self._awake = np.zeros(len(self._bays), dtype=np.bool_)
+        self._pickup_a, self._indicator_a = _pickups(self._bays)
         scanned = [point for point in points if point.kind is PointKind.MEASURAND]
         error = np.random.default_rng(seed).uniform(-transducer_class, transducer_class, len(scanned))
         self._scan = MeasurandScan(network, scanned, 1.0 + error / 100.0)
         self._rules = CommandRules(network, points, self._bays)
-        self._indications = {
-            (switch_row(network, point), point.quantity): point
-            for point in points
-            if not point.kind.is_output and point.quantity in INDICATIONS
-        }
-        self._changed_ms = dict.fromkeys(self._indications, 0)
-
-    def _index_bays(self) -> None:
-        """Set up the arrays that tell which bays have to look at a measurement."""
-        bays = self._bays
-        self._pickup_a = np.array([min((s.settings.pickup_a for s in b.stages), default=np.inf) for b in bays])
-        self._indicator_a = np.array([b.indicator.settings.pickup_a if b.indicator else np.inf for b in bays])
-        self._awake = np.zeros(len(bays), dtype=np.bool_)
-        self._closed = np.array([bay.switchgear.conducting for bay in bays], dtype=np.bool_)
-        self._moving = np.array([bay.switchgear.moving for bay in bays], dtype=np.bool_)
 
     # what the plant is
 
@@ -128,12 +102,12 @@ class FieldBank:
     @property
     def closed(self) -> Bools:
         """Whether the contacts of each switch conduct now: until the end of opening, from the end of closing."""
-        return self._closed.copy()
+        return self._plant.closed.copy()
 
     @property
     def busy(self) -> bool:
         """A relay is picked up or a switch is moving."""
-        if self._moving.any():
+        if self._plant.moving.any():
             return True
         return any(self._bays[row].relay_active for row in np.flatnonzero(self._awake).tolist())
 
@@ -150,15 +124,15 @@ class FieldBank:
     def measure(self, grid: GridMeasurement, now: SimTime) -> None:
         """The grid is in the state ``grid`` from ``now`` on: relays and indicators see it, measurands are scanned."""
         self._kernel.advance(now)
-        held = self._held
-        held.take(grid, self._closed)
+        held = self._plant.held
+        held.take(grid, self._plant.closed)
         seen_a = np.maximum(held.i_a, held.i_fault_a)
         wake = self._awake | (seen_a > self._pickup_a) | (held.i_fault_a > self._indicator_a)
         for row in np.flatnonzero(wake).tolist():
             self._bays[row].measure(now)
             self._awake[row] = self._bays[row].awake(now)
         self._kernel.advance(now)  # stages without delay
-        self._told.samples += self._scan.scan(held.measurands, now)
+        self._record.samples += self._scan.scan(held.measurands, now)
 
     # commands
 
@@ -180,18 +154,28 @@ class FieldBank:
     def cancel(self, command: StationCommand, now: SimTime) -> None:
         """The control room gives a selection back; a running operation is not stopped."""
         self._kernel.advance(now)
-        self._write("command_cancelled", command.station, {"point": command.point, "ticket": command.ticket}, now)
+        self._record.write(
+            "command_cancelled", command.station, {"point": command.point, "ticket": command.ticket}, now
+        )
 
     # scenario
 
     def fail(self, switch: int | str, operation: str | None) -> None:
-        """From now on the drive jams at ``open`` or ``close``; None repairs it."""
-        self._bay(switch).fail_drive(operation, self.now)
+        """From now on the drive jams at ``open`` or ``close``; None repairs it.
+
+        Raises:
+            UnknownSwitchError, UnknownFailureError: there is no such switch or failure.
+        """
+        self._bay(switch).fail_drive(_failure(DriveFailure, switch, operation), self.now)
 
     def indicator_fails(self, switch: int | str, mode: str | None) -> None:
-        """The indicator is ``silent``, ``false`` (indicates forward at once) or ``reversed``; None repairs it."""
+        """The indicator is ``silent``, ``false`` (indicates forward at once) or ``reversed``; None repairs it.
+
+        Raises:
+            UnknownSwitchError, UnknownFailureError: there is no such switch or failure.
+        """
         row = switch_index(self.network, switch)
-        self._bays[row].fail_indicator(None if mode is None else IndicatorFailure(mode), self.now)
+        self._bays[row].fail_indicator(_failure(IndicatorFailure, switch, mode), self.now)
         self._awake[row] = self._bays[row].awake(self.now)
 
     def set_local(self, switch: int | str, local: bool) -> None:
@@ -206,49 +190,39 @@ class FieldBank:
 
     def take_samples(self) -> list[Sample]:
         """The spontaneous samples since the last call, in order of time."""
-        taken, self._told.samples = self._told.samples, []
+        taken, self._record.samples = self._record.samples, []
         return taken
 
     def take_journal(self) -> list[JournalEntry]:
         """The journal entries since the last call, in order of time."""
-        taken, self._told.journal = self._told.journal, []
+        taken, self._record.journal = self._record.journal, []
         return taken
 
     def take_closings(self) -> list[tuple[int, SimTime]]:
         """Each switch (row, time) whose contacts closed since the last call."""
-        taken, self._told.closings = self._told.closings, []
+        taken, self._record.closings = self._record.closings, []
         return taken
 
     def take_finished(self) -> list[tuple[int, bool, SimTime]]:
         """Each operate command (ticket, success, time) that finished since the last call."""
-        taken, self._told.finished = self._told.finished, []
+        taken, self._record.finished = self._record.finished, []
         return taken
 
     def image(self) -> list[Sample]:
         """The present value of every input point, for an interrogation; indications first, then measurands."""
-        states = [bay.indications() for bay in self._bays]
-        return [
-            self._sample(point, states[row][quantity], self._changed_ms[row, quantity], spontaneous=False)
-            for (row, quantity), point in self._indications.items()
-        ] + self._scan.image()
+        return self._plant.image() + self._scan.image()
 
     # snapshot
 
     def snapshot(self) -> bytes:
         """The whole state as JSON; equal states give equal bytes."""
-        told = self._told
         state = {
             "network": self.network.name,
             "bays": {bay.name: bay.snapshot() for bay in self._bays},
             "kernel": self._kernel.snapshot(),
-            "held": self._held.snapshot(),
+            "plant": self._plant.snapshot(),
             "scan": self._scan.snapshot(),
             "awake": np.flatnonzero(self._awake).tolist(),
-            "changed_ms": list(self._changed_ms.values()),
-            "samples": [_sample_row(sample) for sample in told.samples],
-            "journal": [[e.t_ms, e.source, e.kind, e.subject, dict(e.data)] for e in told.journal],
-            "closings": told.closings,
-            "finished": told.finished,
         }
         return json.dumps(state, separators=(",", ":"), allow_nan=False).encode()
 
@@ -263,119 +237,112 @@ class FieldBank:
             raise SnapshotMismatchError(self.network.name, state["network"])
         for bay in self._bays:
             bay.restore(state["bays"][bay.name])
-        self._index_bays()
-        self._awake[state["awake"]] = True
+        self._plant.restore(state["plant"])
         self._kernel.restore(state["kernel"])
-        self._held.restore(state["held"])
         self._scan.restore(state["scan"])
-        self._changed_ms = dict(zip(self._changed_ms, state["changed_ms"], strict=True))
-        self._told = _Told(
-            [_sample_from_row(row) for row in state["samples"]],
-            [JournalEntry(*row) for row in state["journal"]],
-            [(row, t_ms) for row, t_ms in state["closings"]],
-            [(ticket, success, t_ms) for ticket, success, t_ms in state["finished"]],
-        )
-
-    # what the bays report
-
-    def measured(self, switch: int) -> BayMeasurement:
-        """What the transducers of a bay see now."""
-        return self._held.bay(switch)
-
-    def contacts_changed(self, switch: int, now: SimTime) -> None:
-        """A drive started or came to rest."""
-        gear = self._bays[switch].switchgear
-        self._moving[switch] = gear.moving
-        if self._closed[switch] == gear.conducting:
-            return
-        self._closed[switch] = gear.conducting
-        self._held.interrupt(switch)
-        if gear.conducting:
-            self._told.closings.append((switch, now))
-
-    def indication(self, switch: int, quantity: str, value: int, now: SimTime) -> None:
-        """An indication of a bay changed."""
-        point = self._indications.get((switch, quantity))
-        if point is not None:
-            self._changed_ms[switch, quantity] = now
-            self._told.samples.append(self._sample(point, value, now, spontaneous=True))
-
-    def journal(self, switch: int, kind: str, data: Mapping[str, Any], now: SimTime) -> None:
-        """Something happened in a bay."""
-        self._write(kind, self._bays[switch].name, data, now)
-
-    def finished(self, ticket: int, success: bool, now: SimTime) -> None:
-        """A command's operation came to its end."""
-        self._told.finished.append((ticket, success, now))
+        self._awake[:] = False
+        self._awake[state["awake"]] = True
 
     def _bay(self, switch: int | str) -> Bay:
         return self._bays[switch_index(self.network, switch)]
 
     def _check(self, command: StationCommand, phase: str, now: SimTime) -> str:
         data = {"phase": phase, "point": command.point, "value": command.value, "ticket": command.ticket}
-        self._write("command_received", command.station, data, now)
+        self._record.write("command_received", command.station, data, now)
         rule = self._rules.refusal(command)
         if rule:
-            self._write("refused", command.station, {**data, "rule": rule}, now)
+            self._record.write("refused", command.station, {**data, "rule": rule}, now)
         return rule
 
-    def _write(self, kind: str, subject: str, data: Mapping[str, Any], now: SimTime) -> None:
-        self._told.journal.append(JournalEntry(now, SOURCE, kind, subject, data))
 
-    def _sample(self, point: PointDefinition, value: int, t_ms: SimTime, *, spontaneous: bool) -> Sample:
-        return Sample(point.station, point.name, float(value), Quality.GOOD, t_ms, spontaneous)
+class _Plant:
+    """What the bays report to: contacts, held measurement, indications, and the record of what was told."""
 
+    def __init__(self, network: Network, points: Sequence[PointDefinition]) -> None:
+        self.record = Record()
+        self.held = HeldMeasurement(network)
+        self.closed: Bools = np.zeros(network.switches.n, dtype=np.bool_)
+        self.moving: Bools = np.zeros(network.switches.n, dtype=np.bool_)
+        self._bays: Sequence[Bay] = ()
+        self._points = {
+            (switch_row(network, point), point.quantity): point
+            for point in points
+            if not point.kind.is_output and point.quantity in INDICATIONS
+        }
+        self._changed_ms = dict.fromkeys(self._points, 0)
 
-class _Held:
-    """The last measurement, held; open contacts carry nothing."""
+    def attach(self, bays: Sequence[Bay]) -> None:
+        """Take the present contacts of the bays."""
+        self._bays = bays
+        self.closed[:] = [bay.switchgear.conducting for bay in bays]
+        self.moving[:] = [bay.switchgear.moving for bay in bays]
 
-    def __init__(self, network: Network) -> None:
-        n = network.switches.n
-        self._nodes, self._switches = network.nodes.n, n
-        self._node = network.switches.node
-        self._healthy_kv = HEALTHY_V_PU * network.nodes.v_nominal_kv
-        self.measurands: Floats = np.zeros(self._nodes + 3 * n)
-        self.i_a: Floats = np.zeros(n)
-        self.i_fault_a: Floats = np.zeros(n)
-        self.forward: Bools = np.zeros(n, dtype=np.bool_)
-        self.healthy: Bools = np.zeros(n, dtype=np.bool_)
+    def image(self) -> list[Sample]:
+        """The present value of every indication."""
+        states = [bay.indications() for bay in self._bays]
+        return [
+            _indication(point, states[row][quantity], self._changed_ms[row, quantity], spontaneous=False)
+            for (row, quantity), point in self._points.items()
+        ]
 
-    def take(self, grid: GridMeasurement, closed: Bools) -> None:
-        """Hold ``grid``; switches that do not conduct carry nothing and know nothing of the voltage behind them."""
-        np.concatenate((grid.v_kv, grid.i_a, grid.p_kw, grid.q_kvar), out=self.measurands)
-        np.multiply(grid.i_a, closed, out=self.i_a)
-        np.multiply(grid.i_fault_a, closed, out=self.i_fault_a)
-        np.copyto(self.forward, grid.fault_into_branch)
-        healthy_node = grid.energised & (grid.v_kv >= self._healthy_kv)
-        np.logical_and(healthy_node[self._node], closed, out=self.healthy)
+    def measured(self, switch: int) -> BayMeasurement:
+        """What the transducers of a bay see now."""
+        return self.held.bay(switch)
 
-    def interrupt(self, switch: int) -> None:
-        """The contacts opened or closed: nothing is known until the next measurement."""
-        self.i_a[switch] = self.i_fault_a[switch] = 0.0
-        self.healthy[switch] = False
+    def contacts_changed(self, switch: int, now: SimTime) -> None:
+        """A drive started or came to rest."""
+        gear = self._bays[switch].switchgear
+        self.moving[switch] = gear.moving
+        if self.closed[switch] == gear.conducting:
+            return
+        self.closed[switch] = gear.conducting
+        self.held.interrupt(switch)
+        if gear.conducting:
+            self.record.closings.append((switch, now))
 
-    def bay(self, switch: int) -> BayMeasurement:
-        return BayMeasurement(
-            float(self.i_a[switch]),
-            float(self.i_fault_a[switch]),
-            bool(self.forward[switch]),
-            bool(self.healthy[switch]),
-        )
+    def indication(self, switch: int, quantity: str, value: int, now: SimTime) -> None:
+        """An indication of a bay changed."""
+        point = self._points.get((switch, quantity))
+        if point is not None:
+            self._changed_ms[switch, quantity] = now
+            self.record.samples.append(_indication(point, value, now, spontaneous=True))
+
+    def journal(self, switch: int, kind: str, data: Mapping[str, Any], now: SimTime) -> None:
+        """Something happened in a bay."""
+        self.record.write(kind, self._bays[switch].name, data, now)
+
+    def finished(self, ticket: int, success: bool, now: SimTime) -> None:
+        """A command's operation came to its end."""
+        self.record.finished.append((ticket, success, now))
 
     def snapshot(self) -> dict[str, Any]:
-        arrays = (self.i_a, self.i_fault_a, self.forward, self.healthy)
-        return dict(zip(("i_a", "i_fault_a", "forward", "healthy"), (a.tolist() for a in arrays), strict=True))
+        """State ready for JSON; the contacts are in the bays."""
+        changed_ms = list(self._changed_ms.values())
+        return {"record": self.record.snapshot(), "held": self.held.snapshot(), "changed_ms": changed_ms}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.i_a, self.i_fault_a = np.array(state["i_a"]), np.array(state["i_fault_a"])
-        self.forward = np.array(state["forward"], dtype=np.bool_)
-        self.healthy = np.array(state["healthy"], dtype=np.bool_)
+        """Stand as in ``state``, after the bays have been restored."""
+        self.attach(self._bays)
+        self.record.restore(state["record"])
+        self.held.restore(state["held"])
+        self._changed_ms = dict(zip(self._changed_ms, state["changed_ms"], strict=True))
 
 
-def _sample_row(sample: Sample) -> list[Any]:
-    return [sample.station, sample.point, sample.value, int(sample.quality), sample.source_t_ms, sample.spontaneous]
+def _indication(point: PointDefinition, value: int, t_ms: SimTime, *, spontaneous: bool) -> Sample:
+    return Sample(point.station, point.name, float(value), Quality.GOOD, t_ms, spontaneous)
 
 
-def _sample_from_row(row: list[Any]) -> Sample:
-    station, point, value, quality, source_t_ms, spontaneous = row
-    return Sample(station, point, value, Quality(quality), source_t_ms, spontaneous)
+def _pickups(bays: Sequence[Bay]) -> tuple[Floats, Floats]:
+    """The lowest pickup current of each bay's relay and of its indicator, A; infinite without."""
+    relays = [min((stage.settings.pickup_a for stage in bay.stages), default=np.inf) for bay in bays]
+    indicators = [bay.indicator.settings.pickup_a if bay.indicator else np.inf for bay in bays]
+    return np.array(relays), np.array(indicators)
+
+
+def _failure(kind: type[F], device: int | str, failure: str | None) -> F | None:
+    if failure is None:
+        return None
+    known = {str(member.value): member for member in kind}
+    if failure not in known:
+        raise UnknownFailureError(str(device), failure, tuple(known))
+    return known[failure]

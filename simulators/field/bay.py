@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from simulators.field.breaker import Drive, Operation, Switchgear
+from simulators.field.breaker import FAULT_CURRENT, Drive, DriveFailure, Operation, Switchgear
 from simulators.field.indicator import Direction, FaultPassageIndicator, IndicatorFailure
 from simulators.field.kernel import DeviceKernel
 from simulators.field.overcurrent import OvercurrentStage, StageSettings
@@ -152,11 +152,10 @@ class Bay:
         self._journal("local_control" if local else "remote_control", {}, now)
         self._publish(now)
 
-    def fail_drive(self, operation: str | None, now: SimTime) -> None:
-        """Let the drive jam at the next ``open`` or ``close``; None repairs it, and a standing trip opens."""
-        self.switchgear.fails_to_open = operation == "open"
-        self.switchgear.fails_to_close = operation == "close"
-        if operation is None and any(stage.operated for stage in self.stages):
+    def fail_drive(self, failure: DriveFailure | None, now: SimTime) -> None:
+        """Let the drive jam at one of its operations; None repairs it. A trip that still stands opens then."""
+        self.switchgear.failure = failure
+        if failure is not DriveFailure.OPEN and any(stage.operated for stage in self.stages):
             self.switchgear.trip(now)
 
     def fail_indicator(self, failure: IndicatorFailure | None, now: SimTime) -> None:
@@ -173,6 +172,8 @@ class Bay:
             self._trip_latched = False
         self._journal("breaker", {"position": position.name.lower(), "cause": cause}, now)
         self._publish(now)
+        if position is DoublePosition.OPEN:
+            self._check_duty(now)
         if position is not DoublePosition.INTERMEDIATE:
             self._reporter.contacts_changed(self._row, now)
             self.measure(now)
@@ -274,6 +275,12 @@ class Bay:
         """Load and fault current that the contacts carry."""
         m = self._reporter.measured(self._row)
         return m.i_a, m.i_fault_a
+
+    def _check_duty(self, now: SimTime) -> None:
+        """Write down that a switch broke a fault current (one that came while it was opening) it is not rated for."""
+        _, fault_a = self._currents()
+        if fault_a > 0.0 and self.switchgear.kind is not SwitchKind.BREAKER:
+            self._journal("overstressed", {"rule": FAULT_CURRENT, "i_fault_a": fault_a}, now)
 
     def _tell_recloser(self, event: RecloserEvent, now: SimTime) -> None:
         if self.recloser is not None:

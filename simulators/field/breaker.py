@@ -43,6 +43,13 @@ class DriveState(Enum):
     JAMMED_CLOSED = "jammed_closed"
 
 
+class DriveFailure(Enum):
+    """At which operation a drive jams."""
+
+    OPEN = "open"
+    CLOSE = "close"
+
+
 class Order(Enum):
     """What happens to the drive."""
 
@@ -129,7 +136,7 @@ class Switchgear:
         self.name, self.kind, self.drive = name, kind, drive
         self.state = S.CLOSED if closed else S.OPEN
         self.closing_spring = self.opening_spring = True
-        self.fails_to_open = self.fails_to_close = False
+        self.failure: DriveFailure | None = None
         self._trip_waits = False
         self._operation = Operation("")
         self._charging = NO_TIMER
@@ -174,10 +181,10 @@ class Switchgear:
         return rule
 
     def trip(self, now: SimTime) -> None:
-        """Open on the protection's order: while closing or without energy, as soon as that is possible."""
+        """Open on the protection's order: while the drive runs or lacks energy, as soon as it can."""
         if self.state is S.CLOSED and self.opening_spring:
             self._start(False, Operation("trip"), now)
-        elif self.state in (S.CLOSED, S.CLOSING):
+        elif self.state in (S.CLOSED, S.CLOSING, S.JAMMED_CLOSED):
             self._trip_waits = True
 
     def snapshot(self) -> dict[str, Any]:
@@ -185,7 +192,7 @@ class Switchgear:
         return {
             "state": self.state.value,
             "springs": [self.closing_spring, self.opening_spring],
-            "fails": [self.fails_to_open, self.fails_to_close],
+            "failure": self.failure.value if self.failure else None,
             "trip_waits": self._trip_waits,
             "operation": [self._operation.cause, self._operation.ticket],
             "charging": self._charging,
@@ -195,7 +202,7 @@ class Switchgear:
         """Stand as in ``state``."""
         self.state = DriveState(state["state"])
         self.closing_spring, self.opening_spring = state["springs"]
-        self.fails_to_open, self.fails_to_close = state["fails"]
+        self.failure = DriveFailure(state["failure"]) if state["failure"] else None
         self._trip_waits = state["trip_waits"]
         self._operation = Operation(*state["operation"])
         self._charging = state["charging"]
@@ -208,7 +215,7 @@ class Switchgear:
         return ""
 
     def _start(self, closing: bool, operation: Operation, now: SimTime) -> None:
-        jammed = self.fails_to_close if closing else self.fails_to_open
+        jammed = self.failure is (DriveFailure.CLOSE if closing else DriveFailure.OPEN)
         stroke_ms = self.drive.closing_ms if closing else self.drive.opening_ms
         self._operation = operation
         self._change(_ORDERS[closing, jammed], now)

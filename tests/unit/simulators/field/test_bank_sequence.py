@@ -242,3 +242,13 @@ def test_bank__continues_from_a_snapshot_at_any_time_as_if_it_had_not_stopped(fe
     assert pieces.closings == whole.closings
     assert pieces.finished == whole.finished
     assert pieces.bank.snapshot() == whole.bank.snapshot()
+
+
+def test_sequence__trip_that_comes_while_the_drive_jams_is_repeated_after_repair(feeder):
+    # the drive runs in vain from 1100 to 1160; repaired at 1130, the standing trip opens at 1160 + 60
+    f = feeder((1000, NEVER))
+    f.bank.fail("CB", "open")
+    f.run(1130)
+    f.bank.fail("CB", None)
+    f.run(1300)
+    assert f.course("CB.position") == [(1160, MOVING), (1220, OPEN)]

@@ -10,6 +10,7 @@ from simulators.field.breaker import (
     SWITCH_MOVING,
     TRANSITIONS,
     Drive,
+    DriveFailure,
     DriveState,
     Operation,
     Order,
@@ -166,7 +167,7 @@ def test_breaker__trip_of_an_open_or_opening_breaker_changes_nothing():
 @pytest.mark.parametrize(("closed", "order"), [(True, OPEN), (False, CLOSE)])
 def test_breaker__with_a_jammed_drive_stays_and_reports_failure(closed, order):
     p = Panel(closed=closed)
-    p.gear.fails_to_open = p.gear.fails_to_close = True
+    p.gear.failure = DriveFailure.OPEN if closed else DriveFailure.CLOSE
     assert p.order(order, 0) == ""
     assert p.gear.moving
     assert p.order(order, 10) == SWITCH_MOVING
@@ -174,6 +175,15 @@ def test_breaker__with_a_jammed_drive_stays_and_reports_failure(closed, order):
     assert p.gear.conducting is closed
     assert p.said("position") == []
     assert p.said("finished") == [(60 if closed else 80, (order, False, "command"))]
+
+
+def test_breaker__jams_only_at_the_operation_that_fails():
+    p = Panel()
+    p.gear.failure = DriveFailure.CLOSE
+    p.order(OPEN, 0), p.order(CLOSE, 100)
+    p.kernel.advance(1000)
+    assert p.said("finished") == [(60, (OPEN, True, "command")), (180, (CLOSE, False, "command"))]
+    assert p.gear.spring_charged
 
 
 def test_breaker__opens_fault_current_but_a_load_break_switch_does_not():

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from simulators.field.bank import FieldBank, SnapshotMismatchError
+from simulators.field.bank import FieldBank, SnapshotMismatchError, UnknownFailureError
 from simulators.field.breaker import FAULT_CURRENT, SPRING_NOT_CHARGED, SWITCH_MOVING
 from simulators.field.equipment import UnknownSwitchError, equip
 from simulators.field.remote_terminal_unit import (
@@ -240,10 +240,27 @@ def test_bank__refuses_a_switch_that_is_not_there(feeder):
         equip(f.bank.network, DeviceSettings(relays=(RelaySettings(breaker="CB9", pickup_a=1),)))
 
 
+def test_bank__refuses_a_failure_that_is_none(feeder):
+    f = feeder()
+    for hook in (f.bank.fail, f.bank.indicator_fails):
+        with pytest.raises(UnknownFailureError) as refused:
+            hook("CB", "gone")
+        assert refused.value.failure == "gone"
+
+
+def test_load_break_switch__that_breaks_a_fault_current_is_written_down(feeder):
+    # the order comes at 900 without fault, the fault at 1000, the contacts part at 1400
+    f = feeder((1000, 100_000), relays=()).run(900)
+    assert f.bank.operate(command("S2", OPEN), 900) == ""
+    f.run(2000)
+    entries = [(e.t_ms, e.subject, dict(e.data)) for e in f.journal if e.kind == "overstressed"]
+    assert entries == [(1400, "S2", {"rule": FAULT_CURRENT, "i_fault_a": 3000.0})]
+
+
 def test_bank__refuses_the_snapshot_of_other_devices(feeder):
     f = feeder()
     state = json.loads(f.bank.snapshot())
-    del state["bays"]["S3"]
+    state["bays"].pop("S3")
     with pytest.raises(SnapshotMismatchError):
         f.bank.restore(json.dumps(state).encode())
 

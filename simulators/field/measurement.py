@@ -1,0 +1,84 @@
+"""The state of the grid as the field devices see it, held from one measurement to the next.
+
+Not in here: what the devices make of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from simulators.field.bay import BayMeasurement
+from twin.network.model import Bools, Floats, Network
+
+HEALTHY_V_PU = 0.8
+"""From this voltage on a cable counts as healthy for its fault passage indicator."""
+
+
+@dataclass(frozen=True, slots=True)
+class GridMeasurement:
+    """The grid at an instant. Node arrays: ``v_kv``, ``energised``; the others have one entry a switch.
+
+    Load quantities count positive from the switch's node into its branch. ``i_fault_a`` is 0 where no fault
+    current flows; ``fault_into_branch`` is its direction and meaningless where it is 0.
+    """
+
+    v_kv: Floats
+    energised: Bools
+    i_a: Floats
+    p_kw: Floats
+    q_kvar: Floats
+    i_fault_a: Floats
+    fault_into_branch: Bools
+
+
+class HeldMeasurement:
+    """The last measurement, held; open contacts carry nothing."""
+
+    def __init__(self, network: Network) -> None:
+        n = network.switches.n
+        self._nodes, self._switches = network.nodes.n, n
+        self._node = network.switches.node
+        self._healthy_kv = HEALTHY_V_PU * network.nodes.v_nominal_kv
+        self.measurands: Floats = np.zeros(self._nodes + 3 * n)
+        self.i_a: Floats = np.zeros(n)
+        self.i_fault_a: Floats = np.zeros(n)
+        self.forward: Bools = np.zeros(n, dtype=np.bool_)
+        self.healthy: Bools = np.zeros(n, dtype=np.bool_)
+
+    def take(self, grid: GridMeasurement, closed: Bools) -> None:
+        """Hold ``grid``; switches that do not conduct carry nothing and know nothing of the voltage behind them."""
+        np.concatenate((grid.v_kv, grid.i_a, grid.p_kw, grid.q_kvar), out=self.measurands)
+        np.multiply(grid.i_a, closed, out=self.i_a)
+        np.multiply(grid.i_fault_a, closed, out=self.i_fault_a)
+        np.copyto(self.forward, grid.fault_into_branch)
+        healthy_node = grid.energised & (grid.v_kv >= self._healthy_kv)
+        np.logical_and(healthy_node[self._node], closed, out=self.healthy)
+
+    def interrupt(self, switch: int) -> None:
+        """The contacts opened or closed: nothing is known until the next measurement."""
+        self.i_a[switch] = self.i_fault_a[switch] = 0.0
+        self.healthy[switch] = False
+
+    def bay(self, switch: int) -> BayMeasurement:
+        """What the transducers of one bay see."""
+        return BayMeasurement(
+            float(self.i_a[switch]),
+            float(self.i_fault_a[switch]),
+            bool(self.forward[switch]),
+            bool(self.healthy[switch]),
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """State ready for JSON."""
+        arrays = (self.i_a, self.i_fault_a, self.forward, self.healthy)
+        return dict(zip(("i_a", "i_fault_a", "forward", "healthy"), (a.tolist() for a in arrays), strict=True))
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Stand as in ``state``."""
+        self.i_a, self.i_fault_a = np.array(state["i_a"]), np.array(state["i_fault_a"])
+        self.forward = np.array(state["forward"], dtype=np.bool_)
+        self.healthy = np.array(state["healthy"], dtype=np.bool_)
