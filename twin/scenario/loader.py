@@ -202,12 +202,17 @@ def _model_at(path: KeyPath) -> type[ScenarioModel] | None:
     """The model of the block at ``path``."""
     annotation: Any = Scenario
     for step in path:
-        model = _model_in(annotation)
-        if isinstance(step, int) or model is None:
-            continue
-        field = next((f for name, f in model.model_fields.items() if (f.alias or name) == step), None)
-        annotation = field.annotation if field else None
+        annotation = _inside(annotation, step)
     return _model_in(annotation)
+
+
+def _inside(annotation: Any, step: str | int) -> Any:
+    """The annotation one step further down: a list item, the value of a named entry, or a field."""
+    model = _model_in(annotation)
+    if model is None or isinstance(step, int) or get_origin(annotation) is dict:
+        return model
+    field = next((f for name, f in model.model_fields.items() if (f.alias or name) == step), None)
+    return field.annotation if field else None
 
 
 def _model_in(annotation: Any) -> type[ScenarioModel] | None:
