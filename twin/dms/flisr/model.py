@@ -1,0 +1,169 @@
+"""What fault location, isolation and restoration take and hand to each other.
+
+All arrays are in the order of the network's tables. A switch *indicates forward* when fault current
+passed from its node into its branch (or its other node), *reverse* when it came out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from twin.dms.topology import position_known
+from twin.network.model import Bools, Floats, Ints, Network
+from twin.points.model import DoublePosition
+from twin.timebase import SimTime
+
+APPLICATION = "flisr"
+
+
+class FlisrSettings(BaseModel):
+    """Limits and habits of fault location, isolation and supply restoration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_loading: float = Field(default=1.0, gt=0, le=2, description="Highest loading of any branch, 1.0 = 100 %")
+    v_min_pu: float = Field(default=0.9, ge=0.5, lt=1, description="Lowest voltage of any supplied node, pu")
+    v_max_pu: float = Field(default=1.1, gt=1, le=1.5, description="Highest voltage of any supplied node, pu")
+    max_ties: int = Field(default=3, ge=0, le=5, description="Most normally open points that one plan closes")
+    max_cuts: int = Field(default=3, ge=0, le=5, description="Most switches opened to split or drop healthy parts")
+    max_evaluations: int = Field(default=2000, ge=1, description="Most power flows the restoration search solves")
+    max_reasons: int = Field(default=5, ge=0, description="Most rejected better candidates a plan explains")
+    reclose_feeder_head: bool = Field(
+        default=True, description="Supply the part before the fault again by closing the feeder head"
+    )
+    p_silent: float = Field(default=0.02, gt=0, lt=0.5, description="Probability that an indicator misses a fault")
+    p_false: float = Field(default=0.005, gt=0, lt=0.5, description="Probability that an indicator shows a false one")
+    confidence: float = Field(default=0.9, gt=0.5, lt=1, description="Probability that the area holds the fault")
+    assume_first_section: bool = Field(
+        default=True, description="Without any indication: take the section behind the feeder head (else: no plan)"
+    )
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the control room knows when it looks at a fault; nothing in here is the plant's own truth.
+
+    Per switch: ``position`` (DoublePosition) with ``quality`` (Quality flags); ``closed_before``: the last good
+    position before the fault; ``tripped``: protection trip; ``lockout``: auto-reclose has given up;
+    ``fault_forward``/``fault_reverse`` where ``indication_valid`` (there is an indicator, its value is good and
+    belongs to this fault); ``remote``: can be commanded from here; ``blocked``: tagged, under local control
+    or failed, not to be operated.
+    Per consumer: ``p_kw``/``q_kvar``, the demand estimated for just before the fault.
+    Per generating unit: ``generation_kw``/``generation_kvar`` then (None: none). Units that lost their supply
+    are taken as staying off while the plan is carried out. ``tap_position`` per transformer (None: as built).
+    """
+
+    t_ms: SimTime
+    position: Ints
+    quality: Ints
+    closed_before: Bools
+    tripped: Bools
+    lockout: Bools
+    fault_forward: Bools
+    fault_reverse: Bools
+    indication_valid: Bools
+    remote: Bools
+    blocked: Bools
+    p_kw: Floats
+    q_kvar: Floats
+    generation_kw: Floats | None = None
+    generation_kvar: Floats | None = None
+    tap_position: Ints | None = None
+
+    @property
+    def position_known(self) -> Bools:
+        """Per switch: its position is good and is open or closed."""
+        return position_known(self.position, self.quality)
+
+    @property
+    def closed(self) -> Bools:
+        """Per switch: known to be closed."""
+        closed: Bools = self.position_known & (self.position == DoublePosition.CLOSED)
+        return closed
+
+    @property
+    def open(self) -> Bools:
+        """Per switch: known to be open."""
+        is_open: Bools = self.position_known & (self.position == DoublePosition.OPEN)
+        return is_open
+
+    def with_blocked(self, switches: Iterable[int]) -> Observation:
+        """The same observation with further switches not to be operated."""
+        blocked = self.blocked.copy()
+        blocked[list(switches)] = True
+        return replace(self, blocked=blocked)
+
+
+def healthy_observation(network: Network, *, t_ms: SimTime = 0) -> Observation:
+    """The network in its normal state, everything remote-controlled, good and quiet, at rated demand."""
+    n = network.switches.n
+    closed = network.switches.normally_closed.copy()
+    return Observation(
+        t_ms=t_ms,
+        position=np.where(closed, int(DoublePosition.CLOSED), int(DoublePosition.OPEN)).astype(np.int32),
+        quality=np.zeros(n, np.int32),
+        closed_before=closed,
+        tripped=np.zeros(n, np.bool_),
+        lockout=np.zeros(n, np.bool_),
+        fault_forward=np.zeros(n, np.bool_),
+        fault_reverse=np.zeros(n, np.bool_),
+        indication_valid=np.ones(n, np.bool_),
+        remote=np.ones(n, np.bool_),
+        blocked=np.zeros(n, np.bool_),
+        p_kw=network.consumers.p_kw.copy(),
+        q_kvar=network.consumers.q_kvar.copy(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneCandidate:
+    """A zone that may hold the fault: its equipment by name, and how probable it is."""
+
+    zone: int
+    probability: float
+    nodes: tuple[str, ...]
+    branches: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The zone by its branches, or by its nodes where it has none."""
+        return ", ".join(self.branches or self.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where the fault is thought to be.
+
+    ``device`` is the tripped switch (row), ``candidates`` are ranked, ``area`` holds the zones to isolate
+    (connected, empty when ``located`` is False), ``sentence`` says how it was found or why not.
+    """
+
+    device: int
+    candidates: tuple[ZoneCandidate, ...]
+    area: tuple[int, ...]
+    sentence: str
+
+    @property
+    def located(self) -> bool:
+        """True if there is an area to isolate."""
+        return bool(self.area)
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """Which switches separate the fault.
+
+    ``area`` holds the isolated zones (at least the location's), ``to_open`` the closed switches around it to be
+    opened, ``already_open`` those that are open; ``remarks`` say why the area grew. ``problem`` is a
+    sentence if the area cannot be isolated.
+    """
+
+    area: tuple[int, ...]
+    to_open: tuple[int, ...]
+    already_open: tuple[int, ...]
+    remarks: tuple[str, ...] = ()
+    problem: str = ""
