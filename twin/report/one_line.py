@@ -142,9 +142,6 @@ class OneLine:
             if branch.name in faulted
         ]
         out += [Label(layout.nodes[row], grid.nodes[row].name, "node", 12.0, 12.5) for row in sorted(self.sources)]
-        special = sorted(
-            {*self.operated, *self.heads} | {r for r, s in enumerate(grid.switches) if not s.normally_closed}
-        )
         out += [
             Label(
                 switch_place(grid, layout, row)[0],

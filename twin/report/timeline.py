@@ -129,13 +129,16 @@ def _follow(entries: Sequence[JournalEntry]) -> tuple[Milestone, ...]:
     return _without_tail(chain.milestones)
 
 
+_ASIDE = ("comms_loss", "session_lost", "session_connected", "session_started", "session_interrogated", "alarm")
+
+
 def _without_tail(milestones: Sequence[Milestone]) -> tuple[Milestone, ...]:
-    """Drops what came after the last milestone that follows, over whatever hops, from the first one's kind."""
-    follows: list[bool] = []
-    for row, milestone in enumerate(milestones):
+    """Drops from the end what has nothing to do with the rest: sessions and alarms without a cause in the chain."""
+    aside: list[bool] = []
+    for milestone in milestones:
         cause = milestone.cause
-        follows.append(row == 0 or milestone.kind == milestones[0].kind or (cause is not None and follows[cause]))
-    last = max((row for row, follow in enumerate(follows) if follow), default=-1)
+        aside.append(milestone.kind in _ASIDE if cause is None else aside[cause])
+    last = max((row for row, is_aside in enumerate(aside) if not is_aside), default=-1)
     return tuple(milestones[: last + 1])
 
 

@@ -123,26 +123,22 @@ def cigre_grid(*, coordinates: bool = True) -> FakeGrid:
 
 
 def oberrhein_grid() -> FakeGrid:
-    """179 nodes with geographic coordinates, from pandapower's mv_oberrhein."""
-    import pandapower.networks as pn
-
-    net = pn.mv_oberrhein()
-    grid = FakeGrid()
-    for row, bus in net.bus.iterrows():
-        x, y = json.loads(bus.geo)["coordinates"]
-        grid.node(f"N{row}", x, y, float(bus.vn_kv))
-    for row, line in net.line.iterrows():
-        grid.branch(f"L{row}", "line", f"N{line.from_bus}", f"N{line.to_bus}")
-    for row, trafo in net.trafo.iterrows():
-        grid.branch(f"T{row}", "transformer", f"N{trafo.hv_bus}", f"N{trafo.lv_bus}")
-    stations = {int(bus) for bus in net.trafo.lv_bus}
-    for row, switch in net.switch.iterrows():
-        side = 0 if net.line.from_bus[switch.element] == switch.bus else 1
-        head = int(switch.bus) in stations or switch.type == "CB"
-        kind = "breaker" if head else "load_break_switch"
-        name = f"CB_{row}" if head else f"SW_{row}" if switch.closed else f"TIE_{row}"
-        grid.switch(name, f"L{switch.element}", side, kind, closed=bool(switch.closed), head=head)
-    grid.sources = [f"N{bus}" for bus in net.ext_grid.bus]
+    """179 nodes with geographic coordinates: ``mv_oberrhein`` of pandapower 3.5 (BSD), topology and places alone."""
+    data = json.loads(Path(__file__).with_name("oberrhein.json").read_text(encoding="utf-8"))
+    grid = FakeGrid(sources=[f"N{row}" for row in data["sources"]])
+    for row, x, y, v_kv in data["nodes"]:
+        grid.node(f"N{row}", x, y, v_kv)
+    for row, start, end in data["lines"]:
+        grid.branch(f"L{row}", "line", f"N{start}", f"N{end}")
+    for row, upper, lower in data["transformers"]:
+        grid.branch(f"T{row}", "transformer", f"N{upper}", f"N{lower}")
+    start_of = {row: start for row, start, _ in data["lines"]}
+    stations = {lower for _, _, lower in data["transformers"]}
+    for row, bus, line, kind, closed in data["switches"]:
+        head = bus in stations or kind == "CB"
+        name = f"CB_{row}" if head else f"SW_{row}" if closed else f"TIE_{row}"
+        side = 0 if start_of[line] == bus else 1
+        grid.switch(name, f"L{line}", side, "breaker" if head else "load_break_switch", closed=closed, head=head)
     normal = {s["name"] for s in grid.switches if not s["normally_closed"]}
     head = next(s for s in grid.switches if s["feeder_head"] and _beyond(grid, s, normal) > 15)
     faulted = _downstream_line(grid, head, normal)
@@ -164,7 +160,7 @@ def _downstream_line(grid: FakeGrid, head: dict[str, Any], opened: set[str]) -> 
     lost = depth.keys() - grid.energised(opened | {head["name"]})[0].keys()
     between = [b for b in grid.branches if b["from"] in lost and b["to"] in lost]
     between = [b for b in between if sum(s["branch"] == b["name"] for s in grid.switches) == 2]
-    return max(sorted(between, key=lambda b: depth[b["from"]]), key=lambda b: _downstream(grid, b, opened))["name"]
+    return max(sorted(between, key=lambda b: depth[b["from"]])[::8], key=lambda b: _downstream(grid, b, opened))["name"]
 
 
 def _downstream(grid: FakeGrid, branch: dict[str, Any], opened: set[str]) -> int:
