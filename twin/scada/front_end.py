@@ -13,6 +13,7 @@ only in lines of kind ``session``.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -25,13 +26,14 @@ from twin.points.model import PointDefinition
 from twin.scada.alarm_rules import AlarmRule, default_rules
 from twin.scada.alarms import AlarmList
 from twin.scada.authority import AreaAuthority, ArmingGuard, Authority
-from twin.scada.command_model import ActionKind, CommandSettings, LinkAction
+from twin.scada.command_model import ActionKind, Command, CommandSettings, LinkAction
 from twin.scada.commands import CommandPath
 from twin.scada.interlocks import Interlock, default_interlocks
 from twin.scada.point_database import Change, PointDatabase, SnapshotMismatchError, quality_text
 from twin.scada.tags import Record, TagBoard
 from twin.timebase import SimTime
 
+_OUTCOMES_KEPT = 1_000
 _DOWN = (SessionState.CLOSED, SessionState.LOST)
 
 
@@ -119,6 +121,7 @@ class FrontEnd:
         self._record = record
         self._statistics = {station: SessionStatistics() for station in self.sessions}
         self._doubted: dict[str, None] = {}
+        self._outcomes: deque[Command] = deque(maxlen=_OUTCOMES_KEPT)
 
     # -- the way in -----------------------------------------------------------------------------------------------
 
@@ -235,7 +238,14 @@ class FrontEnd:
         """Carry outcomes to the alarms, and look at delays and limits."""
         for command in self.commands.take_outcomes():
             self.alarms.on_outcome(command, now)
+            self._outcomes.append(command)
         self.alarms.scan(now)
+
+    def take_outcomes(self) -> list[Command]:
+        """The commands that have reached an outcome since the last call, in order, once (the last thousand)."""
+        outcomes = list(self._outcomes)
+        self._outcomes.clear()
+        return outcomes
 
     def next_timer(self) -> SimTime:
         """When :meth:`tick` is needed next; ``NEVER`` if not at all."""
@@ -305,6 +315,7 @@ class FrontEnd:
             "alarms": self.alarms.snapshot(),
             "commands": self.commands.snapshot(),
             "tags": self.tags.snapshot(),
+            "outcomes": [command.command_id for command in self._outcomes],
             "statistics": {name: asdict(s) | {"state": s.state.value} for name, s in self._statistics.items()},
             "sessions": {station: session.snapshot() for station, session in self.sessions.items()},
         }
@@ -322,6 +333,9 @@ class FrontEnd:
         self.commands.restore(state["commands"])
         self.tags.restore(state["tags"])
         self.arming.disarm_all()
+        self._doubted.clear()
+        self._outcomes.clear()
+        self._outcomes.extend(self.commands.command(command_id) for command_id in state["outcomes"])
         for station, row in state["statistics"].items():
             self._statistics[station] = SessionStatistics(**(row | {"state": SessionState(row["state"])}))
         for station, session in self.sessions.items():
