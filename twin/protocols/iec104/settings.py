@@ -10,11 +10,15 @@ class ConnectionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    k: int = Field(12, ge=1, le=32767, description="most I frames in flight without an acknowledgement")
-    w: int = Field(8, ge=1, le=32767, description="I frames received until an acknowledgement is sent")
-    t1_ms: int = Field(15_000, ge=1, le=255_000, description="time within which the peer must acknowledge, else close")
-    t2_ms: int = Field(10_000, ge=1, le=255_000, description="time after which received I frames are acknowledged")
-    t3_ms: int = Field(20_000, ge=1, le=172_800_000, description="idle time after which the line is tested")
+    k: int = Field(default=12, ge=1, le=32767, description="most I frames in flight without an acknowledgement")
+    w: int = Field(default=8, ge=1, le=32767, description="I frames received until an acknowledgement is sent")
+    t1_ms: int = Field(
+        default=15_000, ge=1, le=255_000, description="limit for an acknowledgement of the peer"
+    )
+    t2_ms: int = Field(
+        default=10_000, ge=1, le=255_000, description="received I frames are acknowledged within it"
+    )
+    t3_ms: int = Field(default=20_000, ge=1, le=172_800_000, description="idle time after which the line is tested")
 
     @model_validator(mode="after")
     def _acknowledges_before_the_peer_gives_up(self) -> ConnectionSettings:

@@ -1,0 +1,378 @@
+"""The controlling side of an IEC 60870-5-104 session: starts it, interrogates, takes samples, sends commands.
+
+No I/O and no retries of commands: whether to try again, and how long to wait, is for the command path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from twin.links.model import (
+    ArrivedSample,
+    CommandReply,
+    LinkCommand,
+    LinkEvent,
+    ReplyKind,
+    SessionEvent,
+    SessionState,
+)
+from twin.points.model import PointDefinition, Quality, Sample, TimeSource
+from twin.protocols.iec104 import (
+    TYPES,
+    Asdu,
+    AsduReceived,
+    Cause,
+    Connection,
+    ConnectionClosed,
+    ConnectionSettings,
+    Direction,
+    Event,
+    InformationObject,
+    Role,
+    TimeTag,
+    TransferStarted,
+    TransferState,
+    TypeId,
+    UnencodableValueError,
+    tagged_type,
+)
+from twin.protocols.iec104.elements import Interrogation
+from twin.protocols.iec104.mapping import command_element, type_suits, value_of
+from twin.protocols.iec104.types import plain_type
+from twin.timebase import NEVER, SimTime, TimeBase
+
+NEGATIVE_CONFIRMATION = "negative confirmation"
+NOT_STARTED = "no data transfer"
+UNKNOWN_POINT = "unknown point"
+VALUE_NOT_ENCODABLE = "value not encodable"
+UNKNOWN_CAUSES: dict[int, str] = {
+    Cause.UNKNOWN_TYPE: "unknown type",
+    Cause.UNKNOWN_CAUSE: "unknown cause",
+    Cause.UNKNOWN_COMMON_ADDRESS: "unknown address",
+    Cause.UNKNOWN_OBJECT_ADDRESS: "unknown address",
+}
+_SPONTANEOUS = (Cause.SPONTANEOUS, Cause.RETURN_REMOTE, Cause.RETURN_LOCAL)
+
+
+class Iec104LinkSettings(BaseModel):
+    """What is set at the controlling station for one session."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    connection: ConnectionSettings = Field(default=ConnectionSettings(), description="window and time-outs")
+    originator: int = Field(default=0, ge=0, le=255, description="originator address in every request")
+    command_qualifier: int = Field(default=0, ge=0, le=31, description="qualifier QU or QL of every command")
+    tagged_commands: bool = Field(default=False, description="send commands with a time tag (types 58 to 63)")
+    interrogation_limit_ms: int = Field(
+        default=60_000, ge=1, description="time after which an interrogation without termination is repeated"
+    )
+
+
+class CommandStage(Enum):
+    """What was asked last of a command point, and what came back."""
+
+    SELECTING = "selecting"
+    SELECTED = "selected"
+    OPERATING = "operating"
+    ACTIVATED = "activated"
+    CANCELLING = "cancelling"
+
+
+_Step = tuple[CommandStage | None, ReplyKind]
+_S, _K, _C = CommandStage, ReplyKind, Cause
+ANSWERS: dict[tuple[CommandStage, Cause, bool], _Step] = {
+    (_S.SELECTING, _C.ACTIVATION_CON, False): (_S.SELECTED, _K.SELECTED),
+    (_S.SELECTING, _C.ACTIVATION_CON, True): (None, _K.REFUSED),
+    (_S.OPERATING, _C.ACTIVATION_CON, False): (_S.ACTIVATED, _K.ACTIVATED),
+    (_S.OPERATING, _C.ACTIVATION_CON, True): (None, _K.REFUSED),
+    (_S.ACTIVATED, _C.ACTIVATION_TERMINATION, False): (None, _K.TERMINATED),
+    (_S.ACTIVATED, _C.ACTIVATION_TERMINATION, True): (None, _K.REFUSED),
+    (_S.CANCELLING, _C.DEACTIVATION_CON, False): (None, _K.CANCELLED),
+    (_S.CANCELLING, _C.DEACTIVATION_CON, True): (None, _K.REFUSED),
+}
+"""(stage, cause of the answer, P/N) → (next stage, reply); an answer that is absent here was not asked for."""
+
+
+@dataclass(slots=True)
+class PendingCommand:
+    """The command a point is busy with; a newer one for the same point takes its place."""
+
+    command_id: int
+    stage: CommandStage
+
+
+class Iec104MasterSession:
+    """One session with one station, over any number of connections one after the other.
+
+    ``unknown_objects``, ``unsuitable_objects`` and ``unexpected_answers`` count what arrived and could not be
+    used: addresses outside the point map, types that do not suit the point, answers nobody waits for.
+    """
+
+    def __init__(
+        self,
+        station: str,
+        points: Sequence[PointDefinition],
+        time_base: TimeBase,
+        settings: Iec104LinkSettings | None = None,
+    ) -> None:
+        self.station = station
+        self.settings = settings or Iec104LinkSettings()
+        self.unknown_objects = 0
+        self.unsuitable_objects = 0
+        self.unexpected_answers = 0
+        self._time_base = time_base
+        self._points = {definition.name: definition for definition in points}
+        self._by_address = {(d.address.common_address, d.address.ioa): d for d in points}
+        self._common_addresses = sorted({d.address.common_address for d in points})
+        self._connection: Connection | None = None
+        self._close_reason = ""
+        self._interrogating: dict[int, SimTime] = {}
+        self._pending: dict[str, PendingCommand] = {}
+        self._events: list[LinkEvent] = []
+
+    # the connection
+
+    def connected(self, now: SimTime) -> None:
+        self._forget()
+        self._connection = Connection(Role.CONTROLLING, self.settings.connection, now)
+        self._report(SessionState.CONNECTED, now)
+        self._connection.start(now)
+
+    def disconnected(self, now: SimTime, reason: str) -> None:
+        self._forget()
+        self._report(SessionState.LOST, now, reason)
+
+    def _forget(self) -> None:
+        self._connection = None
+        self._close_reason = ""
+        self._interrogating.clear()
+        self._pending.clear()
+
+    def receive(self, payload: bytes, now: SimTime) -> None:
+        if self._connection is not None:
+            self._act(self._connection.receive(payload, now), now)
+
+    def tick(self, now: SimTime) -> None:
+        if self._connection is None:
+            return
+        self._act(self._connection.tick(now), now)
+        for common_address in [ca for ca, limit in self._interrogating.items() if limit <= now]:
+            self._interrogate(common_address, now)
+
+    def next_timer(self) -> SimTime:
+        if self._connection is None or self._close_reason:
+            return NEVER
+        return min(self._connection.next_timer(), *self._interrogating.values(), NEVER)
+
+    def payload_to_send(self) -> bytes:
+        return b"" if self._connection is None else self._connection.data_to_send()
+
+    @property
+    def close_reason(self) -> str:
+        return self._close_reason
+
+    @property
+    def started(self) -> bool:
+        """Whether data transfer is on."""
+        return self._connection is not None and self._connection.state is TransferState.STARTED
+
+    def take_events(self) -> list[LinkEvent]:
+        events, self._events = self._events, []
+        return events
+
+    def _act(self, happened: Sequence[Event], now: SimTime) -> None:
+        for event in happened:
+            if isinstance(event, AsduReceived):
+                self._take(event.asdu, now)
+            elif isinstance(event, TransferStarted):
+                self._begin(now)
+            elif isinstance(event, ConnectionClosed):
+                self._close_reason = event.reason
+                self._interrogating.clear()
+
+    def _report(self, state: SessionState, now: SimTime, detail: str = "") -> None:
+        self._events.append(SessionEvent(self.station, state, now, detail))
+
+    def _begin(self, now: SimTime) -> None:
+        self._report(SessionState.STARTED, now)
+        for common_address in self._common_addresses:
+            self._request(TypeId.C_CS_NA_1, common_address, InformationObject(0, time=self._tag(now)), now)
+        self.interrogate(now)
+
+    def _tag(self, now: SimTime) -> TimeTag:
+        return TimeTag.at(now, self._time_base)
+
+    def _request(self, type_id: int, common_address: int, o: InformationObject, now: SimTime) -> None:
+        self._send(Asdu(type_id, Cause.ACTIVATION, common_address, (o,), originator=self.settings.originator), now)
+
+    def _send(self, asdu: Asdu, now: SimTime) -> None:
+        if self._connection is not None and self.started:
+            self._connection.send(asdu, now)
+
+    # interrogation
+
+    def interrogate(self, now: SimTime) -> None:
+        if not self.started:
+            return
+        for common_address in self._common_addresses:
+            self._interrogate(common_address, now)
+        if not self._common_addresses:
+            self._report(SessionState.INTERROGATED, now)
+
+    def _interrogate(self, common_address: int, now: SimTime) -> None:
+        self._interrogating[common_address] = now + self.settings.interrogation_limit_ms
+        self._request(TypeId.C_IC_NA_1, common_address, InformationObject(0, Interrogation()), now)
+
+    def _take_interrogation_answer(self, asdu: Asdu, now: SimTime) -> None:
+        if asdu.common_address not in self._interrogating:
+            self.unexpected_answers += 1
+        elif asdu.cause == Cause.ACTIVATION_TERMINATION and not asdu.negative:
+            del self._interrogating[asdu.common_address]
+            if not self._interrogating:
+                self._report(SessionState.INTERROGATED, now)
+
+    def _take_initialization(self, asdu: Asdu, now: SimTime) -> None:
+        known = asdu.common_address in self._common_addresses
+        if known and asdu.common_address not in self._interrogating:
+            self._interrogate(asdu.common_address, now)
+
+    # what arrives
+
+    def _take(self, asdu: Asdu, now: SimTime) -> None:
+        spec = TYPES.get(asdu.type_id)
+        if spec is None:
+            self.unsuitable_objects += max(asdu.opaque_count, 1)
+        elif spec.direction is Direction.MONITOR:
+            self._take_objects(asdu, now)
+        elif spec.direction is Direction.CONTROL:
+            self._take_command_answer(asdu, now)
+        elif asdu.type_id == TypeId.C_IC_NA_1:
+            self._take_interrogation_answer(asdu, now)
+        elif asdu.type_id == TypeId.M_EI_NA_1:
+            self._take_initialization(asdu, now)
+
+    def _take_objects(self, asdu: Asdu, now: SimTime) -> None:
+        spontaneous = asdu.cause in _SPONTANEOUS
+        for o in asdu.objects:
+            definition = self._by_address.get((asdu.common_address, o.ioa))
+            if definition is None:
+                self.unknown_objects += 1
+            elif definition.kind.is_output or not type_suits(definition.kind, asdu.type_id):
+                self.unsuitable_objects += 1
+            else:
+                self._events.append(ArrivedSample(self._sample(definition, o, spontaneous, now), now))
+
+    def _sample(self, definition: PointDefinition, o: InformationObject, spontaneous: bool, now: SimTime) -> Sample:
+        value, quality = value_of(o.element)
+        at = None if o.time is None or o.time.invalid else o.time.sim_time(self._time_base)
+        if at is None:
+            return self._stamped_here(definition, value, quality, spontaneous, now)
+        return Sample(self.station, definition.name, value, quality, at, spontaneous, TimeSource.DEVICE)
+
+    def _stamped_here(
+        self, definition: PointDefinition, value: float, quality: Quality, spontaneous: bool, now: SimTime
+    ) -> Sample:
+        return Sample(self.station, definition.name, value, quality, now, spontaneous, TimeSource.FRONT_END)
+
+    # commands
+
+    def select(self, command: LinkCommand, now: SimTime) -> None:
+        self._order(command, CommandStage.SELECTING, Cause.ACTIVATION, now)
+
+    def operate(self, command: LinkCommand, now: SimTime) -> None:
+        self._order(command, CommandStage.OPERATING, Cause.ACTIVATION, now)
+
+    def cancel(self, command: LinkCommand, now: SimTime) -> None:
+        self._order(command, CommandStage.CANCELLING, Cause.DEACTIVATION, now)
+
+    def _order(self, command: LinkCommand, stage: CommandStage, cause: Cause, now: SimTime) -> None:
+        definition = self._points.get(command.point)
+        if definition is None or not definition.kind.is_output:
+            self._reply(command.command_id, ReplyKind.REFUSED, now, UNKNOWN_POINT)
+        elif not self.started:
+            self._reply(command.command_id, ReplyKind.REFUSED, now, NOT_STARTED)
+        else:
+            self._send_command(definition, command, stage, cause, now)
+
+    def _send_command(
+        self, definition: PointDefinition, command: LinkCommand, stage: CommandStage, cause: Cause, now: SimTime
+    ) -> None:
+        tagged, select = self.settings.tagged_commands, stage is not CommandStage.OPERATING
+        address = definition.address
+        type_id = tagged_type(address.type_id) if tagged else plain_type(address.type_id)
+        try:
+            element = command_element(type_id, command.value, select=select, qualifier=self.settings.command_qualifier)
+            o = InformationObject(address.ioa, element, self._tag(now) if tagged else None)
+            self._send(Asdu(type_id, cause, address.common_address, (o,), originator=self.settings.originator), now)
+        except UnencodableValueError:
+            self._reply(command.command_id, ReplyKind.REFUSED, now, VALUE_NOT_ENCODABLE)
+            return
+        self._pending[command.point] = PendingCommand(command.command_id, stage)
+
+    def _take_command_answer(self, asdu: Asdu, now: SimTime) -> None:
+        definition = self._by_address.get((asdu.common_address, asdu.objects[0].ioa))
+        pending = None if definition is None else self._pending.get(definition.name)
+        if definition is None or pending is None:
+            self.unexpected_answers += 1
+            return
+        if asdu.cause in UNKNOWN_CAUSES:
+            step: _Step | None = (None, ReplyKind.REFUSED)
+        else:
+            step = ANSWERS.get((pending.stage, Cause(asdu.cause), asdu.negative)) if asdu.cause in _CAUSES else None
+        if step is None:
+            self.unexpected_answers += 1
+            return
+        self._advance(definition.name, pending, step, asdu, now)
+
+    def _advance(self, point: str, pending: PendingCommand, step: _Step, asdu: Asdu, now: SimTime) -> None:
+        stage, kind = step
+        if stage is None:
+            del self._pending[point]
+        else:
+            pending.stage = stage
+        cause = UNKNOWN_CAUSES.get(asdu.cause, NEGATIVE_CONFIRMATION) if kind is ReplyKind.REFUSED else ""
+        self._reply(pending.command_id, kind, now, cause)
+
+    def _reply(self, command_id: int, kind: ReplyKind, now: SimTime, cause: str = "") -> None:
+        self._events.append(CommandReply(self.station, command_id, kind, now, cause))
+
+    # state as data
+
+    def snapshot(self) -> dict[str, Any]:
+        """State as JSON-able values; events must have been taken before.
+
+        Raises:
+            RuntimeError: events are waiting to be taken.
+        """
+        if self._events:
+            raise RuntimeError(f"link {self.station}: snapshot with events not taken")
+        return {
+            "connection": None if self._connection is None else self._connection.snapshot(),
+            "close_reason": self._close_reason,
+            "interrogating": [[ca, limit] for ca, limit in self._interrogating.items()],
+            "pending": {point: [p.command_id, p.stage.value] for point, p in self._pending.items()},
+            "counts": [self.unknown_objects, self.unsuitable_objects, self.unexpected_answers],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`snapshot`, into a session made with the same points and settings."""
+        self._connection = None
+        if state["connection"] is not None:
+            self._connection = Connection(Role.CONTROLLING, self.settings.connection, 0)
+            self._connection.restore(state["connection"])
+        self._close_reason = state["close_reason"]
+        self._interrogating = dict(state["interrogating"])
+        self._pending = {
+            point: PendingCommand(command_id, CommandStage(stage))
+            for point, (command_id, stage) in state["pending"].items()
+        }
+        self.unknown_objects, self.unsuitable_objects, self.unexpected_answers = state["counts"]
+        self._events = []
+
+
+_CAUSES = {int(cause) for cause in Cause}
