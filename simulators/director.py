@@ -81,5 +81,5 @@ class DirectorSimulator(CycleSimulator):
 
     def restore(self, state: bytes) -> None:
         saved = json.loads(state)
-        self._due = {i: at for i, at in saved["due"]}
+        self._due = dict(saved["due"])
         self._watched = saved["watched"]

@@ -86,6 +86,13 @@ class RecorderSimulator(CycleSimulator):
         self.pictures = Pictures()
         self.cycles = 0
         self.now: SimTime = 0
+        self.after_cycle: Callable[[SimTime], None] = lambda now: None
+
+    def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:
+        """One cycle; when it is done, so is everybody's."""
+        next_step = super().step(time, inputs, max_advance)
+        self.after_cycle(self.now)
+        return next_step
 
     def cycle(self, now: SimTime, received: dict[str, Any]) -> dict[str, Any]:
         self.now = now

@@ -133,7 +133,7 @@ class FieldSimulator(CycleSimulator):
     def _act(self, action: Action, now: SimTime) -> None:
         data = action.data
         if action.kind == "comms loss":
-            self._stations.cut(data["station"], now, data["until_ms"])
+            self._stations.cut(data["station"], now, now + data["for_ms"])
         elif action.kind == "operate" and data["at"] == "plant":
             self._bank.force_operate(data["switch"], data["closed"])
         elif action.kind == "device fault" and "switch" in data:

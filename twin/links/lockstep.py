@@ -6,7 +6,7 @@ simulated time between arrivals. A lost session is dialled again after a back-of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -104,11 +104,10 @@ class LockstepLinks:
             events += line.session.take_events()
         return events
 
-    def act(self, station: str, action: Callable[[MasterSession], None], now: SimTime) -> None:
-        """Let a session do something (select, operate, ...) at ``now`` and send it."""
-        line = self._lines[station]
-        action(line.session)
-        line.flush(now, urgent=True)
+    def flush(self, now: SimTime) -> None:
+        """Send what the control room gave to the sessions at ``now``."""
+        for line in self._lines.values():
+            line.flush(now, urgent=True)
 
     def cut(self, station: str, start_ms: SimTime, end_ms: SimTime) -> None:
         """The telecontrol path from a station is dead for a while."""
@@ -128,13 +127,9 @@ class LockstepLinks:
             line.channel.drop()
 
     def snapshot(self) -> dict[str, Any]:
-        """State as JSON-able data, between two cycles."""
+        """State of the connections as JSON-able data, between two cycles; the sessions belong to their owner."""
         return {
-            station: {
-                "session": dict(line.session.snapshot()),
-                "channel": line.channel.snapshot(),
-                "dial_at": line.dial_at,
-            }
+            station: {"channel": line.channel.snapshot(), "dial_at": line.dial_at}
             for station, line in self._lines.items()
         }
 
@@ -148,7 +143,6 @@ class LockstepLinks:
         tokens: list[Handover] = []
         for station, saved in state.items():
             line = self._lines[station]
-            line.session.restore(saved["session"])
             line.dial_at = saved["dial_at"]
             if line.channel.restore(saved["channel"]):
                 wire, ports[station] = line.endpoint.dial(station)

@@ -1,0 +1,102 @@
+"""The mosaik simulator of the control room: the adapter between ``twin.control_room`` and the world.
+
+Takes what the stations announced, lets the links deliver it, lets the control room work, and hands over what it
+wants sent. No decision is made here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from simulators.actions import Action
+from simulators.cycle import CycleSimulator, RunContext
+from simulators.recorder import ControlRoomState
+from twin.control_room import ControlRoom
+from twin.links.lockstep import LockstepLinks
+from twin.network.model import Network
+from twin.points.model import DoublePosition
+from twin.timebase import SimTime
+from twin.transport import Handover
+
+
+class ControlRoomSimulator(CycleSimulator):
+    """The control room with its links."""
+
+    INPUTS = ("tokens_up", "actions")
+    OUTPUTS = (
+        "tokens_down",
+        "control_room_state",
+        "control_room_wanted",
+        "control_room_changed",
+        "control_room_journal",
+    )
+    PART = "control room"
+
+    def __init__(self, context: RunContext, *, room: ControlRoom, links: LockstepLinks, plant: Network) -> None:
+        super().__init__(context)
+        self._room = room
+        self._links = links
+        self._started = False
+        self._plant_row = np.array(
+            [room.network.switches.names.index(n) if n in room.network.index else -1 for n in plant.switches.names]
+        )
+        self.tokens_again: list[Handover] = []
+
+    def cycle(self, now: SimTime, received: dict[str, Any]) -> dict[str, Any]:
+        if not self._started:
+            self._started = True
+            self._links.start(now)
+        for action in received.get("actions", ()):
+            self._act(action, now)
+        with self.context.stopwatch.watch("protocol"):
+            self._links.accept(received["tokens_up"])
+            events = self._links.advance(now)
+        self._room.step(events, now)
+        with self.context.stopwatch.watch("protocol"):
+            self._links.flush(now)
+        tokens = self._links.take_handovers()
+        return {
+            "tokens_down": tokens,
+            "control_room_state": self._state(),
+            "control_room_wanted": min(self._room.next_wanted(), self._links.next_wanted()),
+            "control_room_changed": any(s.urgent for token in tokens for s in token.segments),
+            "control_room_journal": self._room.take_journal(),
+        }
+
+    def _act(self, action: Action, now: SimTime) -> None:
+        data = action.data
+        if action.kind == "comms loss":
+            self._links.cut(data["station"], now, now + data["for_ms"])
+        elif action.kind == "operate" and data["at"] == "control room":
+            self._room.operate(data["switch"], data["closed"], now)
+        elif action.kind == "operator":
+            self._room.operator(data, now)
+        elif action.kind == "call":
+            self._room.call(data["node"], data["text"], now)
+
+    def _state(self) -> ControlRoomState:
+        position = self._room.positions()
+        seen = np.where(self._plant_row >= 0, position[self._plant_row], int(DoublePosition.INTERMEDIATE))
+        return ControlRoomState(position=seen, **self._room.counts())
+
+    def finalize(self) -> None:
+        """Hang up everywhere."""
+        self._links.close()
+
+    def snapshot(self) -> bytes:
+        return json.dumps({"room": self._room.snapshot(), "links": self._links.snapshot()}).encode()
+
+    def restore(self, state: bytes) -> None:
+        saved = json.loads(state)
+        self._room.restore(saved["room"])
+        self._ports, self.tokens_again = self._links.restore(saved["links"])
+        self._started = True
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """After a restore: where the standing connections come from now."""
+        return self._ports

@@ -1,0 +1,211 @@
+"""Everything that is known and checked before a run starts: no sockets, no simulators.
+
+``twin validate`` is this and nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulators.director import PlannedEvent
+from simulators.profiles import PROFILES, load_profile
+from twin.derive import Derivation, derive
+from twin.derive.reading import read
+from twin.network import load_network
+from twin.network.edit import NetworkEdit
+from twin.network.model import Network, SwitchKind
+from twin.network.topology import Topology
+from twin.scenario import Finding, PlantNamespace, Quantity, Scenario, ScenarioError, load_scenario, resolve
+from twin.scenario.events import (
+    CallAction,
+    ClearFaultAction,
+    CommsLossAction,
+    DeviceFaultAction,
+    Event,
+    FaultAction,
+    LoadAction,
+    LocalAction,
+    OperateAction,
+    OperatorAction,
+)
+from twin.scenario.findings import did_you_mean
+from twin.timebase import NEVER, TimeBase
+
+EARTH_FAULTS = ("phase-to-earth", "phase-to-phase-to-earth")
+STANDARD_COLUMNS = ("customers_interrupted", "loading_max", "v_min_pu", "v_max_pu")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A scenario whose every name is known, with the networks and the derivation it runs on."""
+
+    scenario: Scenario
+    plant: Network
+    control_room: Network
+    derivation: Derivation
+    namespace: PlantNamespace
+    profile: Mapping[str, Sequence[float]]
+    events: tuple[PlannedEvent, ...]
+    columns: tuple[Quantity, ...]
+
+    @property
+    def time_base(self) -> TimeBase:
+        return TimeBase(self.scenario.start)
+
+
+def prepare(path: Path) -> Preparation:
+    """Read and check a scenario.
+
+    Raises:
+        ScenarioError: with one finding for each line that is wrong.
+        TwinError: its network, derived files or profile cannot be read.
+    """
+    scenario = load_scenario(path)
+    plant = load_network(scenario.network, base_dir=scenario.source.folder)
+    derivation = read(scenario.derived_folder, plant) if scenario.derived_folder else derive(plant)
+    namespace = PlantNamespace(plant)
+    stations = [station.name for station in derivation.remote_stations]
+    findings = [*resolve(scenario, namespace, stations), *_plant_findings(scenario, plant)]
+    if findings:
+        raise ScenarioError(sorted(set(findings)))
+    return Preparation(
+        scenario=scenario,
+        plant=plant,
+        control_room=_copy_with_errors(scenario, plant),
+        derivation=derivation,
+        namespace=namespace,
+        profile=load_profile(scenario.plant.loads.profile, scenario.source.folder),
+        events=tuple(planned(event, namespace, scenario.duration) for event in scenario.events),
+        columns=_columns(scenario, namespace, plant),
+    )
+
+
+# -- checks against the plant -------------------------------------------------------------------------------------
+
+
+def _plant_findings(scenario: Scenario, plant: Network) -> Iterator[Finding]:
+    profile = scenario.plant.loads.profile
+    if not scenario.plant.loads.profile_is_file and profile not in PROFILES:
+        sentence = f"there is no load profile {profile}{did_you_mean(profile, PROFILES)}"
+        yield scenario.source.finding(("plant", "loads", "profile"), sentence)
+    for n, event in enumerate(scenario.events):
+        if event.fault and (sentence := _fault_problem(scenario, event, event.fault, plant)):
+            yield scenario.source.finding(("events", n, "fault", "line"), sentence)
+
+
+def _fault_problem(scenario: Scenario, event: Event, fault: FaultAction, plant: Network) -> str:
+    if fault.line not in plant.lines.names:
+        return ""
+    row = plant.lines.names.index(fault.line)
+    if fault.kind in EARTH_FAULTS and np.isnan(plant.lines.r0_ohm).any():
+        return f"network {plant.name} has no zero-sequence data, so a {fault.kind} fault cannot be calculated"
+    first = all(other.at is not None and other.at >= (event.at or 0) for other in scenario.events)
+    if first and event.at is not None and not _live_at_start(plant, row):
+        return f"line {fault.line} is open at every live end, so a fault on it would carry no current"
+    return ""
+
+
+def _live_at_start(plant: Network, line: int) -> bool:
+    state = Topology(plant).state(plant.switches.normally_closed)
+    return bool(state.branch_energised[line])
+
+
+# -- the control room's copy --------------------------------------------------------------------------------------
+
+
+def _copy_with_errors(scenario: Scenario, plant: Network) -> Network:
+    """The network as the control room believes it to be."""
+    edit = NetworkEdit(plant)
+    for error in scenario.control_room_network:
+        if error.switch:
+            edit.normal_position(error.switch, closed=error.normally == "closed")
+        elif error.line and error.missing:
+            edit.remove_line(error.line)
+        elif error.line and error.rating is not None:
+            edit.rating(error.line, error.rating)
+        elif error.consumer and error.demand is not None:
+            edit.demand(error.consumer, error.demand)
+    return edit.result()
+
+
+# -- events -------------------------------------------------------------------------------------------------------
+
+
+def planned(event: Event, namespace: PlantNamespace, duration_ms: int) -> PlannedEvent:
+    """The director's form of an event."""
+    subject, data, journal = _describe(event.action, duration_ms)
+    return PlannedEvent(
+        event_id=event.id,
+        kind=event.kind,
+        subject=subject,
+        at_ms=NEVER if event.at is None else event.at,
+        condition=event.when.compile(namespace) if event.when else None,
+        after_ms=event.after,
+        data=data,
+        journal=journal,
+    )
+
+
+def _describe(action: Any, duration_ms: int) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """(subject, data for the simulators, data for the journal) of an action."""
+    match action:
+        case FaultAction():
+            data = {
+                "line": action.line,
+                "kind": action.kind,
+                "position": action.position,
+                "resistance_ohm": action.resistance,
+                "permanent": action.permanent,
+                "extinguishes_after_ms": action.extinguishes_after,
+            }
+            told = {key: data[key] for key in ("line", "position", "permanent")}
+            return action.line, data, {**told, "fault_kind": action.kind}
+        case ClearFaultAction():
+            return action.id, {"id": action.id}, {}
+        case CommsLossAction():
+            data = {"station": action.station, "for_ms": action.for_ms or duration_ms}
+            return action.station, data, {"for_ms": data["for_ms"]}
+        case OperateAction():
+            data = {"switch": action.switch, "closed": action.to == "closed", "at": action.at}
+            return action.switch, data, {"to": action.to, "by": action.at}
+        case LoadAction():
+            data = {"consumer": action.consumer, "scale": action.scale}
+            return action.consumer, data, {"scale": action.scale}
+        case DeviceFaultAction():
+            if action.switch:
+                data = {"switch": action.switch, "fails_to": action.fails_to}
+                return action.switch, data, {"fails_to": action.fails_to}
+            return (
+                str(action.indicator),
+                {"indicator": action.indicator, "fails": action.fails},
+                {"fails": action.fails},
+            )
+        case LocalAction():
+            return action.switch, {"switch": action.switch}, {}
+        case OperatorAction():
+            data = action.model_dump(exclude_none=True)
+            return "operator", data, data
+        case CallAction():
+            return action.from_node, {"node": action.from_node, "text": action.text}, {"text": action.text}
+    raise TypeError(f"{type(action).__name__} is no action of a scenario")
+
+
+# -- what is recorded ---------------------------------------------------------------------------------------------
+
+
+def _columns(scenario: Scenario, namespace: PlantNamespace, plant: Network) -> tuple[Quantity, ...]:
+    names = dict.fromkeys([*STANDARD_COLUMNS, *(scenario.report.plot or _default_plots(plant))])
+    found = [namespace.lookup(name) for name in names]
+    return tuple(quantity for quantity in found if quantity is not None)
+
+
+def _default_plots(plant: Network) -> list[str]:
+    """Currents through the feeder heads, if a scenario does not say what to plot."""
+    switches = plant.switches
+    heads = switches.feeder_head & (switches.kind == SwitchKind.BREAKER)
+    return [f"{switches.names[row]}.i_a" for row in np.flatnonzero(heads)[:8]]

@@ -1,0 +1,422 @@
+"""Builds the mosaik world of a scenario: seven simulators, their connections, the stations and their links.
+
+Same-cycle data flow goes clock → director → profiles → grid → field → control room → recorder; what goes
+the other way is time-shifted, and a restored world starts with what was last sent that way.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import mosaik
+import numpy as np
+from mosaik.starters import PythonStarter
+
+from simulators.clock import ClockSimulator, Pacer
+from simulators.control_room.simulator import ControlRoomSimulator
+from simulators.cycle import CycleSimulator, RunContext
+from simulators.director import DirectorSimulator
+from simulators.field.bank import FieldBank
+from simulators.field.simulator import CommandDesk, FieldSimulator
+from simulators.grid.simulator import GridSimulator
+from simulators.preparation import Preparation
+from simulators.profiles import ProfileSimulator
+from simulators.recorder import RecorderSimulator
+from twin.control_room import ControlRoom, ControlRoomSettings
+from twin.errors import Blame, TwinError
+from twin.historian import JournalFile, SampleFile
+from twin.journal import JournalEntry
+from twin.links.iec104 import Iec104MasterSession
+from twin.links.in_process import InProcessMasterSession
+from twin.links.lockstep import LockstepLinks
+from twin.links.model import MasterSession
+from twin.outstations.iec104 import Iec104Outstation
+from twin.outstations.in_process import InProcessOutstation
+from twin.outstations.lockstep import LockstepStations
+from twin.outstations.model import CommandHandler, Outstation
+from twin.points.model import PointDefinition, PointKind
+from twin.scenario import PlantState
+from twin.scenario.expectations import ExpectationMonitor
+from twin.scenario.model import StationSettings
+from twin.timebase import NEVER, SimTime, TimeBase
+from twin.transport import Acceptor, Endpoint, IoThread, Listener, MemoryListener, TcpEndpoint, TelecontrolPath
+
+IN_PROCESS = "in_process"
+SAME_CYCLE = (
+    ("director", "profiles", ("actions",)),
+    ("director", "grid", ("actions",)),
+    ("director", "field", ("actions",)),
+    ("director", "control_room", ("actions",)),
+    ("director", "recorder", ("director_journal",)),
+    ("profiles", "grid", ("p_kw", "q_kvar", "generation_kw", "generation_kvar")),
+    ("grid", "field", ("measurement",)),
+    ("grid", "recorder", ("grid_state", "grid_journal")),
+    ("field", "control_room", ("tokens_up",)),
+    ("field", "recorder", ("field_journal",)),
+    ("control_room", "recorder", ("control_room_state", "control_room_journal")),
+)
+NEXT_CYCLE = (
+    ("director", "clock", ("director_wanted", "director_changed")),
+    ("field", "clock", ("field_wanted", "field_changed")),
+    ("control_room", "clock", ("control_room_wanted", "control_room_changed")),
+    ("recorder", "clock", ("recorded",)),
+    ("recorder", "director", ("plant_state",)),
+    ("field", "grid", ("closed", "closings")),
+    ("control_room", "field", ("tokens_down",)),
+)
+
+
+class SnapshotError(TwinError):
+    """A snapshot cannot be continued from."""
+
+    blame = Blame.SCENARIO
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a run's records go."""
+
+    journal: JournalFile
+    samples: SampleFile
+    on_cycle: Callable[[SimTime, PlantState, Sequence[JournalEntry]], None]
+
+
+@dataclass
+class World:
+    """One world, ready to run. Use :func:`build_world`; call :meth:`close` whatever happens."""
+
+    context: RunContext
+    end_ms: SimTime
+    simulators: dict[str, CycleSimulator]
+    endpoints: dict[str, str]
+    pacer: Pacer
+    _mosaik: mosaik.World
+    _threads: list[IoThread] = field(default_factory=list)
+    snapshots: dict[SimTime, bytes] = field(default_factory=dict)
+
+    @property
+    def recorder(self) -> RecorderSimulator:
+        simulator = self.simulators["recorder"]
+        assert isinstance(simulator, RecorderSimulator)
+        return simulator
+
+    def run(self) -> None:
+        """Run to the end.
+
+        Raises:
+            TwinError: what made a simulator fail, as it was raised.
+        """
+        try:
+            with self.context.stopwatch.watch("mosaik"):
+                self._mosaik.run(until=self.end_ms - self.context.origin_ms + 1, print_progress=False, shutdown=False)
+        except BaseException:
+            if self.context.failure is not None:
+                raise self.context.failure from None
+            raise
+
+    def snapshot(self) -> bytes:
+        """The whole world after a cycle; only the recorder may ask, when everybody else is done."""
+        outputs = {name: simulator.outputs for name, simulator in self.simulators.items()}
+        sent = {
+            attr: _to_json(outputs[source][attr])
+            for source, _, attrs in NEXT_CYCLE
+            for attr in attrs
+            if attr not in ("tokens_down", "recorded", "plant_state")
+        }
+        states = {name: base64.b64encode(s.snapshot()).decode() for name, s in self.simulators.items()}
+        data = {
+            "version": 1,
+            "next_ms": outputs["clock"]["next_ms"],
+            "sent": sent,
+            "plant_state": _state_to_json(outputs["recorder"]["plant_state"]),
+            "simulators": states,
+        }
+        return json.dumps(data).encode()
+
+    def close(self) -> None:
+        """End every simulator, connection, listener and thread."""
+        self._mosaik.shutdown()
+        for thread in self._threads:
+            thread.stop()
+
+
+def build_world(
+    preparation: Preparation,
+    outputs: Outputs,
+    pacer: Pacer,
+    *,
+    protocol: str | None = None,
+    continue_from: bytes | None = None,
+    snapshot_at: Sequence[SimTime] = (),
+) -> World:
+    """Wire a world.
+
+    ``protocol`` replaces the protocol of every station; ``continue_from`` is a snapshot of the same scenario;
+    at each of ``snapshot_at`` (or the first cycle after it) the world leaves one in ``snapshots``.
+    """
+    builder = _Builder(preparation, outputs, pacer, protocol)
+    try:
+        return builder.build(continue_from, sorted(snapshot_at))
+    except BaseException:
+        builder.abandon()
+        raise
+
+
+class _Builder:
+    """The steps of :func:`build_world`."""
+
+    def __init__(self, preparation: Preparation, outputs: Outputs, pacer: Pacer, protocol: str | None) -> None:
+        self.p = preparation
+        self.outputs = outputs
+        self.pacer = pacer
+        self.protocol = protocol
+        self.context = RunContext(preparation.time_base)
+        self.threads: list[IoThread] = []
+        self.acceptors: dict[str, Acceptor] = {}
+        self.endpoints: dict[str, Endpoint] = {}
+        self.mosaik = mosaik.World({}, skip_greetings=True, configure_logging=False)
+
+    def abandon(self) -> None:
+        """Let go of what was opened before something failed."""
+        for acceptor in self.acceptors.values():
+            acceptor.close()
+        self.mosaik.shutdown()
+        for thread in self.threads:
+            thread.stop()
+
+    # -- stations and links --
+
+    def settings(self, station: str) -> StationSettings:
+        return self.p.scenario.station(station)
+
+    def protocol_of(self, station: str) -> str:
+        return self.protocol or self.settings(station).protocol
+
+    def listen(self) -> None:
+        """Open a listener for every telecontrolled station."""
+        stations = self.p.derivation.remote_stations
+        if any(self.protocol_of(s.name) != IN_PROCESS for s in stations):
+            self.threads = [IoThread("field stations"), IoThread("control room links")]
+        for station in stations:
+            if self.protocol_of(station.name) == IN_PROCESS:
+                self.acceptors[station.name] = self.endpoints[station.name] = MemoryListener()
+                continue
+            host, port = _address(self.settings(station.name), station.common_address)
+            listener = Listener(self.threads[0], station.name, host, port)
+            self.acceptors[station.name] = listener
+            self.endpoints[station.name] = TcpEndpoint(self.threads[1], listener.host, listener.port)
+
+    def paths(self, direction: str) -> dict[str, TelecontrolPath]:
+        result = {}
+        for station in self.p.derivation.remote_stations:
+            s = self.settings(station.name)
+            result[station.name] = TelecontrolPath(
+                station.name, direction, s.latency, s.jitter, s.loss, self.p.scenario.seed
+            )
+        return result
+
+    def points_of(self, station: str) -> Sequence[PointDefinition]:
+        return self.p.derivation.points.of_station(station)
+
+    def stations(self, desk: CommandHandler) -> LockstepStations:
+        outstations = {
+            s.name: make_outstation(self.protocol_of(s.name), s.name, self.points_of(s.name), desk, self.p.time_base)
+            for s in self.p.derivation.remote_stations
+        }
+        measured = frozenset(p.name for p in self.p.derivation.points if p.kind is PointKind.MEASURAND)
+        return LockstepStations(outstations, self.acceptors, self.paths("down"), measured)
+
+    def sessions(self) -> dict[str, MasterSession]:
+        return {
+            s.name: make_session(self.protocol_of(s.name), s.name, self.points_of(s.name), self.p.time_base)
+            for s in self.p.derivation.remote_stations
+        }
+
+    # -- simulators --
+
+    def start(self, name: str, simulator: CycleSimulator) -> Any:
+        """Start one simulator in mosaik; its only entity."""
+        starter = PythonStarter(_Handed, kwargs={"simulator": simulator})
+        return self.mosaik.start(starter, sim_id=name).World()
+
+    def make_simulators(self) -> dict[str, CycleSimulator]:
+        p, context, scenario = self.p, self.context, self.p.scenario
+        bank = FieldBank(p.plant, p.derivation, scenario.seed)
+        desk = CommandDesk(bank)
+        loads = scenario.plant.loads
+        sessions = self.sessions()
+        room = ControlRoom(p.control_room, p.derivation.points, sessions, room_settings(p))
+        links = LockstepLinks(sessions, self.endpoints, self.paths("up"))
+        return {
+            "clock": ClockSimulator(context, base_step_ms=scenario.step, end_ms=scenario.duration, pacer=self.pacer),
+            "director": DirectorSimulator(context, events=p.events),
+            "profiles": ProfileSimulator(
+                context,
+                network=p.plant,
+                profile=p.profile,
+                scale=loads.scale,
+                noise=loads.noise,
+                seed=scenario.seed,
+            ),
+            "grid": GridSimulator(context, network=p.plant),
+            "field": FieldSimulator(context, bank=bank, desk=desk, stations=self.stations(desk)),
+            "control_room": ControlRoomSimulator(context, room=room, links=links, plant=p.plant),
+            "recorder": RecorderSimulator(
+                context,
+                network=p.plant,
+                monitor=ExpectationMonitor(scenario, p.namespace),
+                journal=self.outputs.journal,
+                samples=self.outputs.samples,
+                columns=p.columns,
+                on_cycle=self.outputs.on_cycle,
+            ),
+        }
+
+    def build(self, continue_from: bytes | None, snapshot_at: list[SimTime]) -> World:
+        self.listen()
+        simulators = self.make_simulators()
+        initial = self.restore(simulators, continue_from) if continue_from else self.first_values(simulators)
+        entities = {name: self.start(name, simulator) for name, simulator in simulators.items()}
+        self.connect(entities, initial)
+        world = World(
+            self.context,
+            self.p.scenario.duration,
+            simulators,
+            {name: _where(endpoint) for name, endpoint in self.endpoints.items()},
+            self.pacer,
+            self.mosaik,
+            self.threads,
+        )
+        _arm_snapshots(world, snapshot_at)
+        return world
+
+    def connect(self, entities: Mapping[str, Any], initial: Mapping[str, Any]) -> None:
+        for name, entity in entities.items():
+            if name != "clock":
+                self.mosaik.connect(entities["clock"], entity, "next_ms")
+        for source, target, attrs in SAME_CYCLE:
+            self.mosaik.connect(entities[source], entities[target], *attrs)
+        for source, target, attrs in NEXT_CYCLE:
+            values = {attr: initial[attr] for attr in attrs}
+            self.mosaik.connect(entities[source], entities[target], *attrs, time_shifted=True, initial_data=values)
+
+    def first_values(self, simulators: Mapping[str, CycleSimulator]) -> dict[str, Any]:
+        """What the time-shifted connections carry into the first cycle."""
+        return {
+            "director_wanted": min((e.at_ms for e in self.p.events), default=NEVER),
+            "director_changed": False,
+            "field_wanted": NEVER,
+            "field_changed": False,
+            "control_room_wanted": 0,
+            "control_room_changed": False,
+            "recorded": 0,
+            "plant_state": False,
+            "closed": self.p.plant.switches.normally_closed.copy(),
+            "closings": [],
+            "tokens_down": [],
+        }
+
+    def restore(self, simulators: Mapping[str, CycleSimulator], snapshot: bytes) -> dict[str, Any]:
+        """Put every simulator where it was; what the time-shifted connections carried."""
+        data = json.loads(snapshot)
+        if data.get("version") != 1 or set(data["simulators"]) != set(simulators):
+            raise SnapshotError("the snapshot was made by another version of the twin")
+        self.context.origin_ms = data["next_ms"]
+        for name, simulator in simulators.items():
+            simulator.restore(base64.b64decode(data["simulators"][name]))
+        room, outside = simulators["control_room"], simulators["field"]
+        assert isinstance(room, ControlRoomSimulator)
+        assert isinstance(outside, FieldSimulator)
+        outside.reconnect(room.ports)
+        sent = data["sent"]
+        return {
+            **sent,
+            "closed": np.array(sent["closed"], dtype=np.bool_),
+            "closings": [tuple(row) for row in sent["closings"]],
+            "recorded": 0,
+            "plant_state": _state_from_json(data["plant_state"]),
+            "tokens_down": room.tokens_again,
+        }
+
+
+class _Handed:
+    """Hands mosaik a simulator that is already made."""
+
+    def __new__(cls, simulator: CycleSimulator) -> Any:
+        return simulator
+
+
+def make_outstation(
+    protocol: str, station: str, points: Sequence[PointDefinition], handler: CommandHandler, time_base: TimeBase
+) -> Outstation:
+    """The controlled side of a station for a protocol."""
+    if protocol == IN_PROCESS:
+        return InProcessOutstation(station, points, handler)
+    return Iec104Outstation(station, points, handler, time_base)
+
+
+def make_session(protocol: str, station: str, points: Sequence[PointDefinition], time_base: TimeBase) -> MasterSession:
+    """The controlling side of a station for a protocol."""
+    if protocol == IN_PROCESS:
+        return InProcessMasterSession(station)
+    return Iec104MasterSession(station, points, time_base)
+
+
+def room_settings(preparation: Preparation) -> ControlRoomSettings:
+    """The control room's settings out of a scenario."""
+    flisr = preparation.scenario.applications.flisr
+    limits = {
+        "max_loading": flisr.max_loading,
+        "v_min_pu": flisr.v_min,
+        "v_max_pu": flisr.v_max,
+        "max_ties": flisr.max_ties,
+        "max_cuts": flisr.max_cuts,
+        "reclose_feeder_head": flisr.reclose_feeder_head,
+        "assume_first_section": flisr.assume_first_section,
+    }
+    return ControlRoomSettings.model_validate(
+        {"flisr_mode": flisr.mode, "flisr_settle_ms": flisr.settle, "flisr": limits}
+    )
+
+
+def _address(settings: StationSettings, common_address: int) -> tuple[str, int]:
+    """Where a station listens: a free port of the loopback, or one address a station if only a port is given."""
+    port = settings.port or 0
+    if settings.address:
+        return settings.address, port
+    return (f"127.10.{common_address >> 8}.{common_address & 255}", port) if port else ("127.0.0.1", 0)
+
+
+def _where(endpoint: Endpoint) -> str:
+    return f"{endpoint.host}:{endpoint.port}" if isinstance(endpoint, TcpEndpoint) else "in process"
+
+
+def _arm_snapshots(world: World, times: list[SimTime]) -> None:
+    """Let the recorder take a snapshot at the end of the first cycle at or after each time."""
+    pending = list(times)
+
+    def after_cycle(now: SimTime) -> None:
+        while pending and pending[0] <= now:
+            world.snapshots[pending.pop(0)] = world.snapshot()
+
+    world.recorder.after_cycle = after_cycle
+
+
+def _to_json(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _state_to_json(state: PlantState) -> dict[str, Any]:
+    plain = {name: _to_json(value) for name, value in asdict(state).items()}
+    return {name: None if value != value else value for name, value in plain.items()}
+
+
+def _state_from_json(data: Mapping[str, Any]) -> PlantState:
+    values = {f.name: data[f.name] for f in fields(PlantState)}
+    arrays = {name: np.array(value) for name, value in values.items() if isinstance(value, list)}
+    missing = {name: float("nan") for name, value in values.items() if value is None}
+    return PlantState(**{**values, **arrays, **missing})

@@ -1,0 +1,210 @@
+"""Carries plans out: one command after the other, each only when the one before was confirmed.
+
+Every command goes through the command path like an operator's; a plan has no way around its rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from twin.dms.plan import Plan, SwitchAction
+from twin.journal import JournalEntry
+from twin.points.model import CommandPhase, DoublePosition
+from twin.scada.authority import Originator, Role
+from twin.scada.command_model import Command
+from twin.scada.commands import CommandPath
+from twin.scada.tags import Record
+from twin.timebase import SimTime
+
+ALREADY_THERE = "already in position"
+
+
+class PlanState(Enum):
+    """Where a plan stands; the last three are final."""
+
+    WAITING = "waiting for approval"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What of a plan's step is needed to carry it out."""
+
+    number: int
+    switch: str
+    close: bool
+
+
+@dataclass
+class Course:
+    """One plan on its way. ``next_step`` counts the steps that were started."""
+
+    plan_id: str
+    application: str
+    steps: tuple[Step, ...]
+    state: PlanState
+    next_step: int = 0
+    command_id: int = 0
+    failed_switch: str = ""
+
+
+@dataclass
+class Counts:
+    """How many plans were made and what became of them."""
+
+    made: int = 0
+    done: int = 0
+    rejected: int = 0
+
+
+class PlanDesk:
+    """All plans of the control room: proposed, waiting, running."""
+
+    def __init__(self, path: CommandPath, record: Record) -> None:
+        self._path = path
+        self._record = record
+        self._courses: dict[str, Course] = {}
+        self.counts = Counts()
+
+    def course(self, plan_id: str) -> Course | None:
+        """A plan by its id."""
+        return self._courses.get(plan_id)
+
+    @property
+    def waiting(self) -> list[str]:
+        """The plans that wait for the operator, oldest first."""
+        return [c.plan_id for c in self._courses.values() if c.state is PlanState.WAITING]
+
+    def propose(self, plan: Plan, mode: str, now: SimTime) -> Course:
+        """Take a plan: in automatic mode it starts at once, in advisory mode it waits."""
+        course = Course(plan.plan_id, plan.application, _steps(plan), PlanState.WAITING)
+        self._courses[plan.plan_id] = course
+        self.counts.made += 1
+        self._note(course, now, {"mode": mode, **_told(plan)})
+        if not course.steps:
+            self._end(course, PlanState.REJECTED, "nothing can be operated", now)
+        elif mode == "automatic":
+            self._start(course, now)
+        return course
+
+    def approve(self, plan_id: str, now: SimTime) -> None:
+        """The operator approves a waiting plan (or ``all``)."""
+        for course in self._chosen(plan_id):
+            self._start(course, now)
+
+    def reject(self, plan_id: str, now: SimTime) -> None:
+        """The operator turns a waiting plan (or ``all``) down."""
+        for course in self._chosen(plan_id):
+            self._end(course, PlanState.REJECTED, "rejected by the operator", now)
+
+    def _chosen(self, plan_id: str) -> list[Course]:
+        return [self._courses[name] for name in self.waiting if plan_id in (name, "all")]
+
+    def on_outcomes(self, outcomes: Sequence[Command], now: SimTime) -> list[Course]:
+        """Go on with the plans whose command is finished; returns the plans that failed by it."""
+        failed = []
+        for command in outcomes:
+            course = self._courses.get(command.request.plan_id)
+            if course is None or course.command_id != command.command_id or course.state is not PlanState.RUNNING:
+                continue
+            if self._succeeded(command):
+                self._note_step(course, "done", now)
+                self._advance(course, now)
+            else:
+                course.failed_switch = command.equipment
+                self._note_step(course, "failed", now)
+                reason = command.cause or command.phase.value
+                self._end(course, PlanState.FAILED, f"step {course.next_step} failed: {reason}", now)
+                failed.append(course)
+        return failed
+
+    @staticmethod
+    def _succeeded(command: Command) -> bool:
+        return command.phase is CommandPhase.CONFIRMED or command.rule == ALREADY_THERE
+
+    def _start(self, course: Course, now: SimTime) -> None:
+        course.state = PlanState.RUNNING
+        self._note(course, now, {"outcome": "running"})
+        self._advance(course, now)
+
+    def _advance(self, course: Course, now: SimTime) -> None:
+        """Start the next step, or finish."""
+        if course.next_step == len(course.steps):
+            self._end(course, PlanState.DONE, "done", now)
+            return
+        step = course.steps[course.next_step]
+        course.next_step += 1
+        self._note_step(course, "started", now)
+        value = DoublePosition.CLOSED if step.close else DoublePosition.OPEN
+        course.command_id = self._path.request(
+            step.switch,
+            value,
+            Originator(course.application, Role.APPLICATION),
+            now,
+            reason=f"step {step.number} of {course.plan_id}",
+            plan_id=course.plan_id,
+            plan_step=step.number,
+        )
+
+    def _end(self, course: Course, state: PlanState, outcome: str, now: SimTime) -> None:
+        course.state = state
+        self.counts.done += state is PlanState.DONE
+        self.counts.rejected += state is PlanState.REJECTED
+        self._note(course, now, {"outcome": outcome})
+
+    def _note(self, course: Course, now: SimTime, data: Mapping[str, Any]) -> None:
+        head = {"plan_id": course.plan_id, "application": course.application}
+        self._record(JournalEntry(now, "control_room", "plan", course.plan_id, {**head, **data}))
+
+    def _note_step(self, course: Course, state: str, now: SimTime) -> None:
+        step = course.steps[course.next_step - 1]
+        data = {"plan_id": course.plan_id, "number": step.number, "state": state}
+        self._record(JournalEntry(now, "control_room", "plan_step", step.switch, data))
+
+    def snapshot(self) -> dict[str, Any]:
+        """State as JSON-able data."""
+        courses = [{**asdict(course), "state": course.state.value} for course in self._courses.values()]
+        return {"courses": courses, "counts": asdict(self.counts)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`snapshot`."""
+        self.counts = Counts(**state["counts"])
+        self._courses = {row["plan_id"]: _course(row) for row in state["courses"]}
+
+
+def _steps(plan: Plan) -> tuple[Step, ...]:
+    return tuple(Step(s.number, s.switch, s.action is SwitchAction.CLOSE) for s in plan.steps)
+
+
+def _course(row: Mapping[str, Any]) -> Course:
+    steps = tuple(Step(**step) for step in row["steps"])
+    return Course(**{**row, "steps": steps, "state": PlanState(row["state"])})
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """A plan as the journal shows it."""
+    return {
+        "title": plan.title,
+        "verdict": plan.verdict.value,
+        "why": list(plan.why),
+        "isolated": list(plan.isolated),
+        "customers_interrupted": plan.customers_interrupted,
+        "customers_restored": plan.customers_restored,
+        "customers_not_restored": plan.customers_not_restored,
+        "steps": [
+            {
+                "number": step.number,
+                "switch": step.switch,
+                "action": step.action.value,
+                "purpose": step.purpose.value,
+                "expects": step.expects,
+            }
+            for step in plan.steps
+        ],
+    }

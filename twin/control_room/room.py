@@ -1,0 +1,138 @@
+"""The control room: front end, point database, alarms, command path and applications as one.
+
+Knows no co-simulation and no socket: somebody else owns the links' connections, tells it what arrived, and
+carries away what the sessions want sent. The same object runs in front of simulated and of physical stations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from twin.control_room.flisr import FlisrDesk
+from twin.control_room.plans import PlanDesk
+from twin.control_room.settings import ControlRoomSettings
+from twin.control_room.watch import NetworkWatch
+from twin.journal import JournalEntry
+from twin.links.model import LinkEvent, MasterSession
+from twin.network.model import Ints, Network
+from twin.points.model import DoublePosition, PointDefinition
+from twin.scada.authority import Originator, Role
+from twin.scada.front_end import build_front_end
+from twin.timebase import SimTime
+
+DISPATCHER = Originator("dispatcher", Role.DISPATCHER)
+
+
+class ControlRoom:
+    """One control room over a network and the points of its stations.
+
+    Points of equipment that the control room's ``network`` does not have are left out.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        points: Sequence[PointDefinition],
+        sessions: Mapping[str, MasterSession],
+        settings: ControlRoomSettings | None = None,
+    ) -> None:
+        self.network = network
+        self.settings = settings or ControlRoomSettings()
+        self._journal: list[JournalEntry] = []
+        definitions = [point for point in points if network.find(point.equipment)]
+        self.front_end = build_front_end(definitions, network, sessions, self._journal.append)
+        self.watch = NetworkWatch(network, self.front_end.database, definitions, self.front_end.tags)
+        self.plans = PlanDesk(self.front_end.commands, self._journal.append)
+        self.flisr = FlisrDesk(self.watch, self.plans, self.settings, self._journal.append)
+
+    # -- one cycle ------------------------------------------------------------------------------------------------
+
+    def step(self, events: Iterable[LinkEvent], now: SimTime) -> None:
+        """Take what arrived, run the time limits and the applications, and give the sessions their commands."""
+        self.front_end.on_events(events, now)
+        self.front_end.tick(now)
+        self._follow_plans(now)
+        self.watch.follow()
+        self.flisr.step(now)
+        self._follow_plans(now)
+        self.front_end.route(self.front_end.commands.take_actions(), now)
+
+    def _follow_plans(self, now: SimTime) -> None:
+        """Hand outcomes to the plans; a refused command has its outcome at once, so go on until there is none."""
+        self.front_end.tick(now)
+        while outcomes := self.front_end.take_outcomes():
+            for course in self.plans.on_outcomes(outcomes, now):
+                self.flisr.on_failed(course, now)
+            self.front_end.tick(now)
+
+    def next_wanted(self) -> SimTime:
+        """When a cycle is wanted although nothing arrives."""
+        return min(self.front_end.next_timer(), self.flisr.next_event())
+
+    # -- the operator ---------------------------------------------------------------------------------------------
+
+    def operate(self, switch: str, closed: bool, now: SimTime) -> int:
+        """The dispatcher operates a switch; returns the number of the command."""
+        value = DoublePosition.CLOSED if closed else DoublePosition.OPEN
+        return self.front_end.commands.request(switch, value, DISPATCHER, now, reason="by the dispatcher")
+
+    def operator(self, deed: Mapping[str, Any], now: SimTime) -> None:
+        """The dispatcher acknowledges alarms, or approves or rejects a plan."""
+        if plan := deed.get("approve_plan"):
+            self.plans.approve(plan, now)
+        elif plan := deed.get("reject_plan"):
+            self.plans.reject(plan, now)
+        elif target := deed.get("acknowledge"):
+            self._acknowledge(target, now)
+
+    def _acknowledge(self, target: str, now: SimTime) -> None:
+        alarms = self.front_end.alarms
+        if target == "all":
+            alarms.acknowledge_all(DISPATCHER.name, now)
+            return
+        for alarm in alarms.display():
+            if alarm.subject == target:
+                alarms.acknowledge(alarm.alarm_id, DISPATCHER.name, now)
+
+    def call(self, node: str, text: str, now: SimTime) -> None:
+        """A customer calls."""
+        self._journal.append(JournalEntry(now, "control_room", "call", node, {"text": text}))
+
+    # -- what others see ------------------------------------------------------------------------------------------
+
+    def positions(self) -> Ints:
+        """``DoublePosition`` of each switch of its network as telemetered."""
+        return self.watch.positions()
+
+    def counts(self) -> dict[str, int]:
+        """Alarms and plans in numbers."""
+        counts = self.plans.counts
+        return {
+            "alarms_active": self.front_end.alarms.active,
+            "plans_made": counts.made,
+            "plans_done": counts.done,
+            "plans_rejected": counts.rejected,
+        }
+
+    def take_journal(self) -> list[JournalEntry]:
+        """The entries since the last call."""
+        taken = self._journal[:]
+        self._journal.clear()
+        return taken
+
+    def snapshot(self) -> dict[str, Any]:
+        """State as JSON-able data; what waits in the sessions included."""
+        return {
+            "front_end": self.front_end.snapshot(),
+            "watch": self.watch.snapshot(),
+            "plans": self.plans.snapshot(),
+            "flisr": self.flisr.snapshot(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`snapshot`."""
+        self.front_end.restore(state["front_end"])
+        self.watch.restore(state["watch"])
+        self.plans.restore(state["plans"])
+        self.flisr.restore(state["flisr"])

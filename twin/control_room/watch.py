@@ -1,0 +1,175 @@
+"""What FLISR is shown: the control room's view of the switches, kept in the order of its network.
+
+Remembers how the network stood before a fault, because afterwards nobody can measure that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from twin.dms.flisr import Observation
+from twin.network.model import Bools, Floats, Ints, Network
+from twin.points.model import DoublePosition, PointDefinition, Quality
+from twin.scada.point_database import PointDatabase
+from twin.scada.tags import SwitchAction, TagBoard
+from twin.timebase import SimTime
+
+INDICATION_SLACK_MS = 2_000
+"""How long before the trip an indication may have come and still belong to its fault."""
+
+UNUSABLE = int(Quality.INVALID | Quality.NOT_TOPICAL | Quality.BLOCKED)
+
+
+class SwitchPoints:
+    """One quantity of every switch that has it, as arrays over all switches."""
+
+    def __init__(
+        self, network: Network, database: PointDatabase, definitions: Sequence[PointDefinition], quantity: str
+    ) -> None:
+        row_of = {name: row for row, name in enumerate(network.switches.names)}
+        found = [(row_of[d.equipment], d.name) for d in definitions if d.quantity == quantity and d.equipment in row_of]
+        self._n = network.switches.n
+        self._rows = np.array([row for row, _ in found], dtype=np.intp)
+        self._view = database.view([name for _, name in found])
+        self.present = self._spread(np.ones(len(found)), 0.0).astype(np.bool_)
+
+    def _spread(self, values: Any, absent: float) -> Floats:
+        result = np.full(self._n, absent)
+        result[self._rows] = values
+        return result
+
+    def values(self) -> Floats:
+        """The value at each switch, 0 where it has none."""
+        return self._spread(np.nan_to_num(self._view.values), 0.0)
+
+    def quality(self) -> Ints:
+        """The quality flags at each switch, invalid where it has none."""
+        return self._spread(self._view.quality, float(Quality.INVALID)).astype(np.int32)
+
+    def good(self) -> Bools:
+        """Where the value can be used."""
+        return self._spread(self._view.good, 0.0).astype(np.bool_)
+
+    def is_set(self) -> Bools:
+        """Where the value can be used and is 1."""
+        return self.good() & (self.values() == 1.0)
+
+    def source_t_ms(self) -> Floats:
+        """When the value came about, -1 where there is none."""
+        return self._spread(self._view.source_t_ms, -1.0)
+
+
+class NetworkWatch:
+    """Follows the telemetry and gives an :class:`Observation` when one is wanted."""
+
+    def __init__(
+        self,
+        network: Network,
+        database: PointDatabase,
+        definitions: Sequence[PointDefinition],
+        tags: TagBoard,
+    ) -> None:
+        self.network = network
+        self._tags = tags
+
+        def points(quantity: str) -> SwitchPoints:
+            return SwitchPoints(network, database, definitions, quantity)
+
+        self.position = points("position")
+        self.trip = points("trip")
+        self.reclose_active = points("reclose_active")
+        self.lockout = points("lockout")
+        self._forward = points("fault_forward")
+        self._reverse = points("fault_reverse")
+        self._local = points("local")
+        self._p_kw = points("p_kw")
+        self._q_kvar = points("q_kvar")
+        operable = {d.equipment for d in definitions if d.quantity == "operate"}
+        self._remote = np.array([name in operable for name in network.switches.names], dtype=np.bool_)
+        self.closed_before = network.switches.normally_closed.copy()
+        self.head_p_kw = np.full(network.switches.n, np.nan)
+        self.head_q_kvar = np.full(network.switches.n, np.nan)
+
+    def positions(self) -> Ints:
+        """``DoublePosition`` of each switch as telemetered; intermediate where nothing is known."""
+        return self.position.values().astype(np.int32)
+
+    def disturbed(self) -> Bools:
+        """Switches whose protection has acted and not been reset."""
+        return self.trip.is_set() | self.reclose_active.is_set() | self.lockout.is_set()
+
+    def follow(self) -> None:
+        """Take over what the telemetry says of the undisturbed network; to be called every cycle."""
+        calm = ~self.disturbed()
+        known = self.position.good()
+        position = self.position.values()
+        closed, opened = position == DoublePosition.CLOSED, position == DoublePosition.OPEN
+        settled = calm & known & (closed | opened)
+        self.closed_before[settled] = closed[settled]
+        metered = calm & known & closed & self._p_kw.good() & self._q_kvar.good()
+        self.head_p_kw[metered] = self._p_kw.values()[metered]
+        self.head_q_kvar[metered] = self._q_kvar.values()[metered]
+
+    def last_sign(self) -> SimTime:
+        """When the last trip, reclosing, indication or movement of a feeder head came about at the source."""
+        heads = self.network.switches.feeder_head
+        times = [
+            np.where(points.good(), points.source_t_ms(), -1.0)
+            for points in (self.trip, self.reclose_active, self.lockout, self._forward, self._reverse)
+        ]
+        moved = np.where(heads & self.position.good(), self.position.source_t_ms(), -1.0)
+        return int(np.max(np.concatenate([*times, moved]), initial=-1.0))
+
+    def observe(self, now: SimTime, trip_t_ms: SimTime, p_kw: Floats, q_kvar: Floats) -> Observation:
+        """All that is known at ``now`` about a fault whose trip came at ``trip_t_ms``."""
+        since = trip_t_ms - INDICATION_SLACK_MS
+        forward, reverse = self._forward, self._reverse
+        fresh_forward = forward.is_set() & (forward.source_t_ms() >= since)
+        fresh_reverse = reverse.is_set() & (reverse.source_t_ms() >= since)
+        stale = (forward.is_set() & ~fresh_forward) | (reverse.is_set() & ~fresh_reverse)
+        quality = self.position.quality()
+        return Observation(
+            t_ms=now,
+            position=self.positions(),
+            quality=quality,
+            closed_before=self.closed_before.copy(),
+            tripped=self.trip.is_set(),
+            lockout=self.lockout.is_set(),
+            fault_forward=fresh_forward,
+            fault_reverse=fresh_reverse,
+            indication_valid=forward.good() & reverse.good() & ~stale,
+            remote=self._remote & ((quality & UNUSABLE) == 0),
+            blocked=self._local.is_set() | self._tagged(),
+            p_kw=p_kw,
+            q_kvar=q_kvar,
+            generation_kw=self.network.generators.p_kw.copy(),
+            generation_kvar=self.network.generators.q_kvar.copy(),
+        )
+
+    def _tagged(self) -> Bools:
+        """Switches with a tag that forbids an operation."""
+        names = self.network.switches.names
+        return np.array(
+            [any(self._tags.blocking(name, action) for action in SwitchAction) for name in names], dtype=np.bool_
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """State as JSON-able data."""
+        return {
+            "closed_before": self.closed_before.tolist(),
+            "head_p_kw": _plain(self.head_p_kw),
+            "head_q_kvar": _plain(self.head_q_kvar),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`snapshot`."""
+        self.closed_before = np.array(state["closed_before"], dtype=np.bool_)
+        self.head_p_kw = np.array(state["head_p_kw"], dtype=np.float64)
+        self.head_q_kvar = np.array(state["head_q_kvar"], dtype=np.float64)
+
+
+def _plain(values: Floats) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
