@@ -4,7 +4,7 @@ from twin.scenario.expression import Expression, Namespace, Quantity, parse
 from twin.scenario.findings import Finding, ScenarioError
 from twin.scenario.loader import load_scenario, read_scenario, resolved_yaml, schema
 from twin.scenario.model import Scenario
-from twin.scenario.namespace import PlantNamespace, PlantState, plant_figures
+from twin.scenario.namespace import PlantNamespace, PlantState
 from twin.scenario.resolve import resolve
 from twin.scenario.syntax import ExpressionError
 
@@ -20,7 +20,6 @@ __all__ = [
     "ScenarioError",
     "load_scenario",
     "parse",
-    "plant_figures",
     "read_scenario",
     "resolve",
     "resolved_yaml",

@@ -125,7 +125,8 @@ def unknown_name(name: str, namespace: Namespace) -> str:
         return f"{owner} has no {attribute}; it has {', '.join(attributes)}"
     if name in {known.rpartition(".")[0] for known in names}:
         return f"{name} alone has no value; write for example {next(n for n in names if n.startswith(name + '.'))}"
-    return f"there is no {name}{did_you_mean(name, names)}"
+    alike = [known for known in names if known.endswith(f".{attribute}")] if owner else []
+    return f"there is no {name}{did_you_mean(name, alike, listed=0) or did_you_mean(name, names)}"
 
 
 # ---------------------------------------------------------------- units

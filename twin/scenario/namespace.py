@@ -56,28 +56,6 @@ class PlantState:
     plans_rejected: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PlantFigures:
-    """The figures of a state that follow from its arrays."""
-
-    customers_interrupted: int
-    loading_max: float
-    v_min_pu: float
-    v_max_pu: float
-
-
-def plant_figures(network: Network, v_pu: Floats, energised: Bools, loading: Floats) -> PlantFigures:
-    """Customers behind dead nodes, highest loading, and the voltage band of the energised nodes."""
-    consumers = network.consumers
-    alive = v_pu[energised]
-    return PlantFigures(
-        customers_interrupted=int(consumers.customers[~energised[consumers.node]].sum()),
-        loading_max=float(loading.max(initial=0.0)),
-        v_min_pu=float(alive.min()) if alive.size else float("nan"),
-        v_max_pu=float(alive.max()) if alive.size else float("nan"),
-    )
-
-
 SCALARS: dict[str, tuple[Unit, str]] = {
     "time": (Unit.MILLISECOND, "t_ms"),
     "customers_interrupted": (Unit.COUNT, "customers_interrupted"),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from twin.network.model import EquipmentKind, Network
+from twin.network.model import EquipmentKind
 from twin.scenario.expression import parse
-from twin.scenario.namespace import SCALARS, PlantNamespace, PlantState, plant_figures
+from twin.scenario.namespace import SCALARS, PlantNamespace, PlantState
 from twin.units import Unit
 
 
@@ -83,22 +82,3 @@ def test_equipment__is_listed_by_kind(namespace: PlantNamespace) -> None:
     assert namespace.equipment(EquipmentKind.SHUNT) == ()
     assert namespace.kind_of("T3-4") is EquipmentKind.TRANSFORMER
     assert namespace.kind_of("T9") is None
-
-
-def test_figures__count_customers_behind_dead_nodes(network: Network) -> None:
-    """N2 (140 customers) is supplied, N4 (672) is dead; its voltage of 0 is not in the band."""
-    figures = plant_figures(
-        network,
-        v_pu=np.array([1.0, 0.99, 0.98, 0.0]),
-        energised=np.array([True, True, True, False]),
-        loading=np.array([0.2, 0.9, 0.0, 0.1]),
-    )
-    assert (figures.customers_interrupted, figures.loading_max) == (672, 0.9)
-    assert (figures.v_min_pu, figures.v_max_pu) == (0.98, 1.0)
-
-
-def test_figures__of_a_dead_network_have_no_voltage_band(network: Network) -> None:
-    figures = plant_figures(network, np.zeros(4), np.zeros(4, dtype=bool), np.zeros(4))
-    assert figures.customers_interrupted == 812
-    assert math.isnan(figures.v_min_pu)
-    assert math.isnan(figures.v_max_pu)

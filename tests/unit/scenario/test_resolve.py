@@ -88,3 +88,11 @@ def test_resolve__scenario_made_in_code_is_checked_too(scenario_text: Text, name
         "scenario:6: at 1 s is after the end of the run (500 ms)",
         "scenario:6: there is no line L1-9; did you mean L1-3?",
     ]
+
+
+def test_resolve__suggests_equipment_that_has_the_attribute(scenario_text: Text, namespace: PlantNamespace) -> None:
+    scenario = read_scenario(scenario_text("report: {plot: [T3-3.loading, cb2.q_kvar]}"), Path("s.yaml"))
+    assert [str(finding) for finding in resolve(scenario, namespace, ())] == [
+        "s.yaml:6: there is no T3-3.loading; did you mean T3-4.loading?",
+        "s.yaml:6: there is no cb2.q_kvar; did you mean CB_2.q_kvar?",
+    ]
