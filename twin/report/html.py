@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from twin.report.one_line import FEEDER_COLOURS, OneLine, legend_symbol
+from twin.report.one_line import FEEDER_COLOURS, VERY_LARGE_GRID, OneLine, legend_symbol
 from twin.report.plots import crosshair_data, draw_plot, event_marks, plots_of
 from twin.report.results import Results, RunSummary, read_results
 from twin.report.story import alarms, details, excerpt, plans, sessions, supply, words
@@ -22,6 +22,7 @@ from twin.report.timeline import Incident, incidents, key_latencies
 
 REPORT_FILE = "report.html"
 MOST_INCIDENTS = 12
+MOST_HOPS = 200
 WIDE = 1180.0
 STATE_WORDS = {
     "before": "Before the fault",
@@ -110,6 +111,8 @@ def _incident(incident: Incident) -> dict[str, Any]:
         "incident": incident,
         "svg": draw_lanes(incident),
         "latencies": key_latencies(incident),
+        "hops": incident.hops[:MOST_HOPS],
+        "n_hops": len(incident.hops),
         "longest_ms": max(longest, 1),
     }
 
@@ -118,8 +121,10 @@ def _pictures(results: Results) -> dict[str, Any] | None:
     if results.grid is None or not results.grid.nodes or not results.grid.states:
         return None
     drawing = OneLine.of(results.grid)
-    labels = [state.label for state in results.grid.states]
-    shown = {labels[0], labels[-1]}
+    all_states = results.grid.states
+    large = len(results.grid.nodes) > VERY_LARGE_GRID
+    states = (all_states[0], *all_states[-1:]) if large and len(all_states) > 1 else all_states
+    shown = {states[0].label, states[-1].label}
     return {
         "states": [
             {
@@ -130,7 +135,7 @@ def _pictures(results: Results) -> dict[str, Any] | None:
                 "words": drawing.words(state),
                 "svg": drawing.draw(state),
             }
-            for state in results.grid.states
+            for state in states
         ],
         "feeders": [
             {"name": results.grid.switches[row].name, "colour": index % FEEDER_COLOURS}

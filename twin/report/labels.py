@@ -16,6 +16,8 @@ from twin.report.svg import Point, text_width
 Rect = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
+Segment = tuple[Point, Point]
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -47,14 +49,33 @@ def place_labels(labels: Sequence[Label], layout: Layout, symbols: Sequence[Rect
     segments = [pair for path in layout.paths for pair in pairwise(path)]
     placed = []
     for label in labels:
-        rect, far = min(
-            _candidates(label), key=lambda found: _cost(found[0], taken, symbols, segments, layout) + found[1]
-        )
+        rect, far = _best(_candidates(label), taken, symbols, segments, layout)
         taken.append(rect)
         middle = (min(max(label.at[0], rect[0]), rect[2]), (rect[1] + rect[3]) / 2)
         leader = middle if far >= 6 else None
         placed.append(PlacedLabel(label, rect[0] + 1.5, rect[3] - 0.28 * label.size, leader))
     return tuple(placed)
+
+
+def _best(
+    candidates: Sequence[tuple[Rect, float]],
+    taken: Sequence[Rect],
+    symbols: Sequence[Rect],
+    segments: Sequence[Segment],
+    layout: Layout,
+) -> tuple[Rect, float]:
+    """The cheapest candidate; only what is near any of them is looked at."""
+    reach = _hull([rect for rect, _ in candidates])
+    near_symbols = [rect for rect in symbols if _overlap(rect, reach)]
+    near_segments = [(a, b) for a, b in segments if _overlap(_hull([(*a, *a), (*b, *b)], 1.0), reach)]
+    costs = [_cost(rect, taken, near_symbols, near_segments, layout) + far for rect, far in candidates]
+    return candidates[costs.index(min(costs))]
+
+
+def _hull(rects: Sequence[Rect], margin: float = 0.0) -> Rect:
+    low_x, low_y = min(r[0] for r in rects), min(r[1] for r in rects)
+    high_x, high_y = max(r[2] for r in rects), max(r[3] for r in rects)
+    return low_x - margin, low_y - margin, high_x + margin, high_y + margin
 
 
 def _candidates(label: Label) -> list[tuple[Rect, float]]:
@@ -78,7 +99,7 @@ def _cost(
     rect: Rect,
     taken: Sequence[Rect],
     symbols: Sequence[Rect],
-    segments: Sequence[tuple[Point, Point]],
+    segments: Sequence[Segment],
     layout: Layout,
 ) -> float:
     outside = rect[0] < 2 or rect[1] < 2 or rect[2] > layout.width - 2 or rect[3] > layout.height - 2

@@ -30,6 +30,9 @@ FEEDER_COLOURS = 8
 SMALL_GRID = 40
 """Up to this many nodes every node is labelled."""
 
+VERY_LARGE_GRID = 400
+"""Above this many nodes only heads, ties and operated switches are drawn."""
+
 OVERLOAD = 1.0
 
 SPECIAL_SIZE = 4.8
@@ -119,6 +122,11 @@ class OneLine:
         ties = (row for row, switch in enumerate(self.grid.switches) if not switch.normally_closed)
         return frozenset({*self.heads, *ties, *self.operated})
 
+    @property
+    def drawn_switches(self) -> Sequence[int]:
+        """Every switch, of a very large grid the special ones."""
+        return sorted(self.special) if len(self.grid.nodes) > VERY_LARGE_GRID else range(len(self.grid.switches))
+
     def switch_size(self, row: int) -> float:
         """Half the size of a switch's symbol in px: in a crowded picture the special ones stand out."""
         return max(self.layout.symbol, SPECIAL_SIZE) if row in self.special else self.layout.symbol
@@ -159,7 +167,7 @@ class OneLine:
     def _symbols(self) -> list[Rect]:
         size = self.layout.symbol
         sized = [(place, size) for place in self.layout.nodes]
-        for row in range(len(self.grid.switches)):
+        for row in self.drawn_switches:
             place, _ = switch_place(self.grid, self.layout, row)
             sized.append((place, self.switch_size(row) * (HALO if row in self.operated else 1.1)))
         return [(x - half, y - half, x + half, y + half) for (x, y), half in sized]
@@ -171,7 +179,7 @@ class OneLine:
         parts = [self._coupler(row, state, fed) for row in self.layout.couplers]
         parts += [self._branch(row, state, fed) for row in rows]
         parts += [self._node(row, state, fed) for row in range(len(self.grid.nodes))]
-        parts += [self._switch(row, state, fed) for row in range(len(self.grid.switches))]
+        parts += [self._switch(row, state, fed) for row in self.drawn_switches]
         parts += [self._bolt(row) for row in rows if self.grid.branches[row].name in state.faulted]
         parts += [_label(placed) for placed in self.labels]
         size = f"0 0 {self.layout.width:.0f} {self.layout.height:.0f}"

@@ -149,6 +149,8 @@ class _Chain:
     milestones: list[Milestone] = field(default_factory=list)
     by_kind: dict[str, int] = field(default_factory=dict)
     by_subject: dict[tuple[str, str], int] = field(default_factory=dict)
+    told_of: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    requested: dict[str, int] = field(default_factory=dict)
     commands: dict[str, int] = field(default_factory=dict)
     confirmed: dict[str, int] = field(default_factory=dict)
     told: set[tuple[str, str, SimTime]] = field(default_factory=set)
@@ -171,6 +173,7 @@ class _Chain:
         self.milestones.append(Milestone(entry.t_ms, lane, kind, subject, label, cause, tone, command_id))
         self.by_kind[kind] = row
         self.by_subject[kind, subject] = row
+        self.told_of.setdefault((kind, subject), []).append(row)
         return row
 
     def of(self, kind: str, subject: str) -> int | None:
@@ -328,11 +331,8 @@ def _event(chain: _Chain, entry: JournalEntry) -> None:
 
 
 def _teller(chain: _Chain, kinds: Sequence[str], equipment: str, source_t_ms: SimTime) -> int | None:
-    for row in range(len(chain.milestones) - 1, -1, -1):
-        milestone = chain.milestones[row]
-        if milestone.kind in kinds and milestone.subject == equipment and milestone.t_ms <= source_t_ms:
-            return row
-    return None
+    rows = (row for kind in kinds for row in reversed(chain.told_of.get((kind, equipment), ())))
+    return next((row for row in rows if chain.milestones[row].t_ms <= source_t_ms), None)
 
 
 def _alarm(chain: _Chain, entry: JournalEntry) -> None:
@@ -378,6 +378,7 @@ def _command(chain: _Chain, entry: JournalEntry) -> None:
     row = chain.add(
         entry, Lane.COMMANDS, label, kind=phase, subject=switch, cause=cause, tone=tone, command_id=command_id
     )
+    chain.requested.setdefault(command_id, row)
     chain.commands[command_id] = row
     if phase in FINAL_PHASES:
         chain.confirmed[plan_id] = row
@@ -386,9 +387,7 @@ def _command(chain: _Chain, entry: JournalEntry) -> None:
 def _proof(chain: _Chain, before: int, switch: str) -> int:
     """What confirms a command: the event that told of the switch's new position, else the phase before."""
     event = chain.of("event", switch)
-    requested = next(
-        (row for row, m in enumerate(chain.milestones) if m.command_id == chain.milestones[before].command_id), before
-    )
+    requested = chain.requested[chain.milestones[before].command_id]
     return event if event is not None and event > requested else before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -29,11 +30,18 @@ def fake() -> ModuleType:
     return load_fake_run()
 
 
-@pytest.fixture
-def cigre_run(fake: ModuleType, tmp_path: Path) -> Path:
-    return fake.write_cigre_run(tmp_path / "cigre")
+@pytest.fixture(scope="session")
+def cigre_original(fake: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fake.write_cigre_run(tmp_path_factory.mktemp("original") / "cigre")
 
 
 @pytest.fixture
-def oberrhein_run(fake: ModuleType, tmp_path: Path) -> Path:
-    return fake.write_oberrhein_run(tmp_path / "oberrhein")
+def cigre_run(cigre_original: Path, tmp_path: Path) -> Path:
+    """A copy of its own for each test."""
+    return Path(shutil.copytree(cigre_original, tmp_path / "cigre"))
+
+
+@pytest.fixture(scope="session")
+def oberrhein_run(fake: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shared: only its reports are written into it."""
+    return fake.write_oberrhein_run(tmp_path_factory.mktemp("original") / "oberrhein")

@@ -7,9 +7,11 @@ the drawn network.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +62,20 @@ class FakeGrid:
     def energised(self, opened: set[str]) -> tuple[dict[str, int], set[str]]:
         """(depth of each energised node, energised branches)."""
         cut = self.open_ends(opened)
+        ways: dict[str, list[tuple[str, int, str]]] = {node["name"]: [] for node in self.nodes}
+        for branch in self.branches:
+            ways[branch["from"]].append((branch["name"], 0, branch["to"]))
+            ways[branch["to"]].append((branch["name"], 1, branch["from"]))
         depth, queue, live = dict.fromkeys(self.sources, 0), list(self.sources), set()
         while queue:
             node = queue.pop(0)
-            for branch in self.branches:
-                for side, (near, far) in enumerate((("from", "to"), ("to", "from"))):
-                    if branch[near] != node or (branch["name"], side) in cut:
-                        continue
-                    live.add(branch["name"])
-                    if (branch["name"], 1 - side) not in cut and branch[far] not in depth:
-                        depth[branch[far]] = depth[node] + 1
-                        queue.append(branch[far])
+            for branch_name, side, far in ways[node]:
+                if (branch_name, side) in cut:
+                    continue
+                live.add(branch_name)
+                if (branch_name, 1 - side) not in cut and far not in depth:
+                    depth[far] = depth[node] + 1
+                    queue.append(far)
         return depth, live
 
     def state(self, label: str, t_ms: int, opened: set[str], faulted: list[str]) -> None:
@@ -122,6 +127,7 @@ def cigre_grid(*, coordinates: bool = True) -> FakeGrid:
     return grid
 
 
+@cache
 def oberrhein_grid() -> FakeGrid:
     """179 nodes with geographic coordinates: ``mv_oberrhein`` of pandapower 3.5 (BSD), topology and places alone."""
     data = json.loads(Path(__file__).with_name("oberrhein.json").read_text(encoding="utf-8"))
@@ -393,7 +399,7 @@ def write_cigre_run(folder: Path, *, coordinates: bool = True, **summary: Any) -
 
 def write_oberrhein_run(folder: Path, *, coordinates: bool = True, **summary: Any) -> Path:
     """The same story told over a network of 179 nodes (only the pictures of the grid fit it)."""
-    grid = oberrhein_grid()
+    grid = copy.deepcopy(oberrhein_grid())
     if not coordinates:
         for node in grid.nodes:
             node["x"] = node["y"] = None
