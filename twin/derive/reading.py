@@ -186,25 +186,25 @@ def _station_findings(
     document: _Document[StationsFile], content: StationsFile, network: Network
 ) -> Iterator[FileFinding]:
     yield from _network_findings(document, content.network, network)
-    taken: dict[tuple[str, Any], str] = {}
+    taken: set[tuple[str, str | int]] = set()
     for row, station in enumerate(content.stations):
-        claims: list[tuple[str, Any, tuple[int | str, ...]]] = [
-            ("name", station.name, ("name",)),
-            ("common address", station.common_address, ("common_address",)),
-            *(("node", node, ("nodes", i)) for i, node in enumerate(station.nodes)),
-            *(("switch", bay, ("bays", i)) for i, bay in enumerate(station.bays)),
-        ]
-        for kind, value, path in claims:
-            place = ("stations", row, *path)
-            if taken.setdefault((kind, value), station.name) != station.name or _repeated(claims, kind, value):
-                yield document.finding(place, f"the {kind} {value} is used twice")
-            if kind in ("node", "switch"):
-                wanted = EquipmentKind.NODE if kind == "node" else EquipmentKind.SWITCH
-                yield from _unknown_equipment(document, place, value, wanted, network)
+        for kind, value, path in _claims(station):
+            if (kind, value) in taken:
+                yield document.finding(("stations", row, *path), f"the {kind} {value} is used twice")
+            taken.add((kind, value))
+        for kind, value, path in _claims(station)[2:]:
+            wanted = EquipmentKind.NODE if kind == "node" else EquipmentKind.SWITCH
+            yield from _unknown_equipment(document, ("stations", row, *path), str(value), wanted, network)
 
 
-def _repeated(claims: Sequence[tuple[str, Any, Any]], kind: str, value: Any) -> bool:
-    return sum((k, v) == (kind, value) for k, v, _ in claims) > 1
+def _claims(station: Station) -> list[tuple[str, str | int, tuple[int | str, ...]]]:
+    """What a station has for itself alone: (what, which, where in its entry); nodes and switches from the third on."""
+    return [
+        ("name", station.name, ("name",)),
+        ("common address", station.common_address, ("common_address",)),
+        *(("node", node, ("nodes", i)) for i, node in enumerate(station.nodes)),
+        *(("switch", bay, ("bays", i)) for i, bay in enumerate(station.bays)),
+    ]
 
 
 def _unknown_equipment(
@@ -238,27 +238,24 @@ def _device_findings(document: _Document[DevicesFile], content: DevicesFile, net
             unknown = list(_unknown_equipment(document, path, name, EquipmentKind.SWITCH, network))
             yield from unknown
             if not unknown and network.switches.kind[network.index[name].index] not in allowed:
-                yield document.finding(path, f"{name} is not one of the {kind.replace('_', ' ')} of the network")
+                found = SwitchKind(network.switches.kind[network.index[name].index])
+                text = f"{name} is a {found.name.lower().replace('_', ' ')}, which has no place under {kind}"
+                yield document.finding(path, text)
 
 
 def _point_findings(points: PointMap, stations: Sequence[Station], network: Network) -> Iterator[FileFinding]:
-    by_name = {station.name: station for station in stations}
     for point in points:
         if point.equipment not in network.index:
             hint = _hint(point.equipment, network.index)
             yield FileFinding(POINTS, 0, f"point {point.name}: {point.equipment} is not in the network{hint}")
-        station = by_name.get(point.station)
+    by_name = {station.name: station for station in stations}
+    for name in points.stations:
+        station, address = by_name.get(name), points.of_station(name)[0].address.common_address
         if station is None:
-            yield FileFinding(
-                POINTS, 0, f"point {point.name}: there is no station {point.station}{_hint(point.station, by_name)}"
-            )
-        elif station.common_address != point.address.common_address:
-            yield FileFinding(
-                POINTS,
-                0,
-                f"point {point.name}: {point.station} has the common address {station.common_address} "
-                f"in {STATIONS}, here {point.address.common_address}",
-            )
+            yield FileFinding(POINTS, 0, f"there is no station {name} in {STATIONS}{_hint(name, by_name)}")
+        elif station.common_address != address:
+            text = f"{name} has the common address {address} here and {station.common_address} in {STATIONS}"
+            yield FileFinding(POINTS, 0, text)
 
 
 def _zone_findings(path: Path, found: Zones) -> Iterator[FileFinding]:
