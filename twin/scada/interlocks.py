@@ -214,6 +214,8 @@ class FaultPassageInterlock(_SectionInterlock):
         """When and at which switch of the section a fault was last seen; no name if nowhere."""
         seen: list[tuple[SimTime, str]] = [(0, "")]
         for name in self._names(self._tracer.section(row, view)):
+            if _stands(view, name, DoublePosition.OPEN):
+                continue  # it has been opened since, so nothing passes it any more
             for quantity in _FAULT_QUANTITIES:
                 reading = view.reading(name, quantity)
                 if reading is not None and reading.good and reading.value != 0:
