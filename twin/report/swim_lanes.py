@@ -194,9 +194,10 @@ def _axis(axis: BrokenAxis, start_ms: int, height: float) -> Markup:
         while t_ms <= part.to_ms:
             x = _x(axis, round(t_ms))
             parts.append(path([(x, HEAD - 6), (x, height)], class_="grid"))
-            if x - last_label > 68:
+            if x - last_label > 68 and (t_ms == part.from_ms or x + 44 < x1):
                 words = time_text(start_ms) if t_ms == start_ms else f"+{span_text(round(t_ms) - start_ms)}"
-                parts.append(text(x, HEAD - 13, words, class_="tick"))
+                anchor = "end" if x + text_width(words) > WIDTH - 4 else None
+                parts.append(text(x, HEAD - 13, words, text_anchor=anchor, class_="tick"))
                 last_label = x
             t_ms += step
     return join(parts)
