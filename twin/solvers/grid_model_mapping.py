@@ -22,7 +22,7 @@ Table = NDArray[np.void]
 """A structured array in the layout of power-grid-model."""
 
 BASE_VA = 1e6
-STIFF_VA = 1e14
+STIFF_VA = 1e16
 NEGLIGIBLE_Z_PU = 1e-8
 """Impedance of a closed node-to-node switch, on the 1 MVA base of the library."""
 

@@ -32,11 +32,10 @@ LEAST_V_PU = 0.5
 _BATCH = 64
 """Switch states solved in one call of the library: bounds the memory, not the speed."""
 
-_NODE_ATTRIBUTES = ["energized", "u_pu", "u_angle"]
-_BRANCH_ATTRIBUTES = ["p_from", "q_from", "i_from", "p_to", "q_to", "i_to"]
+_BRANCH_ATTRIBUTES = ("p_from", "q_from", "i_from", "p_to", "q_to", "i_to")
 
-Output = dict[str, dict[str, NDArray[Any]]]
-"""Columns by component and attribute; each of shape ``(n,)``, in a batch ``(k, n)``."""
+Output = dict[str, Table]
+"""Rows by component, of shape ``(n,)``, in a batch ``(k, n)``. Columns would cost the library's wrapper more."""
 
 
 class GridModelPowerFlow:
@@ -137,8 +136,7 @@ class GridModelPowerFlow:
     ) -> PowerFlowResult | PowerFlowDivergedError:
         if failed:
             return self._diverged(closed)
-        columns = {part: {name: values[row] for name, values in table.items()} for part, table in output.items()}
-        result = self._result(columns)
+        result = self._result({component: rows[row] for component, rows in output.items()})
         return self._unphysical(result, closed) or result
 
     def _result(self, output: Output) -> PowerFlowResult:
@@ -198,13 +196,9 @@ def _input_data(network: Network, ids: mapping.Ids) -> dict[str, Table]:
     }
 
 
-def _output_types(network: Network) -> dict[str, list[str]]:
-    wanted = {"node": _NODE_ATTRIBUTES}
-    if network.lines.n:
-        wanted["line"] = _BRANCH_ATTRIBUTES
-    if network.transformers.n:
-        wanted["transformer"] = _BRANCH_ATTRIBUTES
-    return wanted
+def _output_types(network: Network) -> list[str]:
+    present = {"node": True, "line": network.lines.n > 0, "transformer": network.transformers.n > 0}
+    return [component for component, there in present.items() if there]
 
 
 def _ratings(network: Network) -> Floats:
