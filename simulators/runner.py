@@ -108,9 +108,12 @@ def run_scenario(path: Path, options: RunOptions | None = None, watch: Watcher =
         TwinError: nothing was run, because the scenario is wrong or the results folder cannot be written.
             What goes wrong later is in the result.
     """
-    options = options or RunOptions()
-    preparation = prepare(path)
-    return _Run(preparation, options, watch).execute()
+    return run_prepared(prepare(path), options, watch)
+
+
+def run_prepared(preparation: Preparation, options: RunOptions | None = None, watch: Watcher = _unwatched) -> RunResult:
+    """Run a scenario that was read and checked before; as :func:`run_scenario`."""
+    return _Run(preparation, options or RunOptions(), watch).execute()
 
 
 class _Run:

@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
+from typing import cast
 
 import click
 
 from twin.errors import ExitCode, TwinError
-from twin.report import write_report
-from twin.scenario import ScenarioError, load_scenario, schema
 
 
 class TwinGroup(click.Group):
     """Turns the project's errors into their sentence and exit code, and usage errors into exit code 4."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Own commands and those of other packages."""
+        return sorted({*super().list_commands(ctx), *(entry.name for entry in _joined())})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command; the package of a joined one is imported only now."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        found = [entry for entry in _joined() if entry.name == cmd_name]
+        return cast(click.Command, found[0].load()) if found else None
 
     def main(self, args: Sequence[str] | None = None, **extra: object) -> object:  # type: ignore[override]
         """Run the command line; never returns normally."""
@@ -28,16 +39,18 @@ class TwinGroup(click.Group):
         except click.ClickException as error:
             error.show()
             code = ExitCode.BROKEN
-        except ScenarioError as error:
-            _complain(*(str(finding) for finding in error.findings))
-            code = error.exit_code
         except TwinError as error:
-            _complain(str(error))
+            _complain(*str(error).splitlines())
             code = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             _complain("interrupted")
             code = ExitCode.INTERRUPTED
         sys.exit(int(code) if isinstance(code, int) else 0)
+
+
+def _joined() -> EntryPoints:
+    """The commands of other packages."""
+    return entry_points(group="twin.commands")
 
 
 def _complain(*sentences: str) -> None:
@@ -54,6 +67,8 @@ def main() -> None:
 @main.command("schema")
 def schema_command() -> None:
     """Print the JSON Schema of scenario files, for editors."""
+    from twin.scenario import schema
+
     click.echo(json.dumps(schema(), indent=2))
 
 
@@ -61,6 +76,8 @@ def schema_command() -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("scenarios"))
 def list_command(folder: Path) -> None:
     """List the scenarios of FOLDER with what they are about."""
+    from twin.scenario import load_scenario
+
     if not folder.is_dir():
         raise click.UsageError(f"there is no folder {folder}")
     for path in sorted(folder.glob("*.yaml")):
@@ -72,15 +89,7 @@ def list_command(folder: Path) -> None:
 @click.argument("results", type=click.Path(path_type=Path, file_okay=False))
 def report_command(results: Path) -> None:
     """Build report.html and junit.xml of a RESULTS folder anew."""
-    from twin.report import write_junit
+    from twin.report import write_junit, write_report
 
     click.echo(f"report: {write_report(results)}")
     click.echo(f"JUnit:  {write_junit(results)}")
-
-
-def _join_commands() -> None:
-    for entry in sorted(entry_points(group="twin.commands"), key=lambda e: e.name):
-        main.add_command(entry.load(), entry.name)
-
-
-_join_commands()

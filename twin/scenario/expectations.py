@@ -49,7 +49,6 @@ class _Memory:
     broke_ms: SimTime | None = None
     steady: bool = True
     begun: bool = False
-    cycles: int = 0
     edges: int = 0
     verdict: Verdict | None = None
 
@@ -270,14 +269,13 @@ class _Invariant(_Windowed):
     """``always`` and ``never``: decided by the first violation."""
 
     def check(self, look: _Look, t_ms: SimTime) -> Verdict | None:
-        self.memory.cycles += 1
         wanted = self.expectation.form == "always"
         return self.violated(look, t_ms, wanted) if look.holds is not wanted else None
 
     def close(self, t_ms: SimTime) -> Verdict:
         held = "held" if self.expectation.form == "always" else "did not happen"
-        cycles = f"{self.memory.cycles} cycle{'s' if self.memory.cycles != 1 else ''}"
-        return self.passed(t_ms, f"{held} in {cycles} up to {clock_text(t_ms)}")
+        since = clock_text(self.expectation.from_ms or 0)
+        return self.passed(t_ms, f"{held} from {since} to {clock_text(t_ms)}")
 
 
 class _Count(_Windowed):
