@@ -26,12 +26,12 @@ from twin.timebase import NEVER, SimTime
 
 
 class AlarmState(Enum):
-    """Where an alarm stands."""
+    """Where an alarm stands: raised and cleared ones are not acknowledged yet."""
 
     NORMAL = "normal"
-    RAISED = "raised unacknowledged"
+    RAISED = "raised"
     ACKNOWLEDGED = "acknowledged"
-    CLEARED = "cleared unacknowledged"
+    CLEARED = "cleared"
 
 
 class AlarmTrigger(Enum):
@@ -56,6 +56,12 @@ ALARM_TRANSITIONS: Mapping[tuple[AlarmState, AlarmTrigger], AlarmState] = {
 }
 """Every move there is; anything else leaves an alarm as it is."""
 
+_JOURNAL_WORDS = {
+    _T.RAISE: ("raised",),
+    _T.CLEAR: ("cleared",),
+    _T.ACKNOWLEDGE: ("acknowledged",),
+    _T.HAPPENED: ("raised", "cleared"),
+}
 _ACTIVE = (AlarmState.RAISED, AlarmState.ACKNOWLEDGED)
 _UNACKNOWLEDGED = (AlarmState.RAISED, AlarmState.CLEARED)
 _UNUSABLE = Quality.INVALID | Quality.NOT_TOPICAL
@@ -247,19 +253,17 @@ class AlarmList:
         if trigger in (AlarmTrigger.RAISE, AlarmTrigger.HAPPENED):
             alarm.t_ms, alarm.text = now, text or rule.text
         alarm.state = state
-        self._journal(alarm, by, now)
+        for word in _JOURNAL_WORDS[trigger]:
+            self._journal(alarm, word, by, now)
         if state is AlarmState.NORMAL:
             del self._alarms[rule.alarm_id]
         return True
 
-    def _journal(self, alarm: Alarm, by: str, now: SimTime) -> None:
-        data = {
-            "alarm_id": alarm.alarm_id,
-            "state": alarm.state.value,
-            "priority": alarm.priority,
-            "text": alarm.text,
-        }
-        self._record(JournalEntry(now, "control_room", "alarm", alarm.subject, data | ({"by": by} if by else {})))
+    def _journal(self, alarm: Alarm, word: str, by: str, now: SimTime) -> None:
+        """``state`` is what has just come about, ``stands`` where the alarm stands by it."""
+        data: dict[str, Any] = {"alarm_id": alarm.alarm_id, "state": word, "stands": alarm.state.value}
+        data |= {"priority": alarm.priority, "text": alarm.text} | ({"by": by} if by else {})
+        self._record(JournalEntry(now, "control_room", "alarm", alarm.subject, data))
 
     def snapshot(self) -> dict[str, Any]:
         """Everything between two scans, as JSON can carry it."""

@@ -7,8 +7,9 @@ events of all sessions once a cycle.
 The order within a batch does not depend on the transport. A lost session divides the events of its station into
 rounds, so that what came before the loss is not declared not topical by it. Within a round come session
 states by (time, station), then replies by (time, station, order of arrival), then samples by (source time,
-station, point, order of arrival), then losses by (time, station). Arrival times and session states enter the journal
-only in lines of kind ``session``.
+station, point, order of arrival), then losses by (time, station). An interrogated sample is never moved
+behind an event of the same point that arrived after it: the event is newer than the answer, whatever
+the stamps say. Arrival times and session states enter the journal only in lines of kind ``session``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from twin.scada.authority import AreaAuthority, ArmingGuard, Authority
 from twin.scada.command_model import ActionKind, Command, CommandSettings, LinkAction
 from twin.scada.commands import CommandPath
 from twin.scada.interlocks import Interlock, default_interlocks
-from twin.scada.point_database import Change, PointDatabase, SnapshotMismatchError, quality_text
+from twin.scada.point_database import Change, PointDatabase, SnapshotMismatchError
 from twin.scada.tags import Record, TagBoard
 from twin.timebase import SimTime
 
@@ -87,12 +88,26 @@ class _Round:
         """Into the order of the module's description; equal ones stay in the order of arrival."""
         self.states.sort(key=_by_time_and_station)
         self.replies.sort(key=_by_time_and_station)
-        self.samples.sort(key=lambda a: (a.sample.source_t_ms, a.sample.station, a.sample.point))
+        self.samples = _in_order(self.samples)
         self.losses.sort(key=_by_time_and_station)
 
 
 def _by_time_and_station(event: SessionEvent | CommandReply) -> tuple[SimTime, str]:
     return event.t_ms, event.station
+
+
+def _in_order(samples: Sequence[ArrivedSample]) -> list[ArrivedSample]:
+    """Sorted by (source time, station, point, order of arrival), an interrogated sample not behind later events."""
+    earliest: dict[str, SimTime] = {}
+    keyed: list[tuple[SimTime, str, str, int]] = []
+    for number in range(len(samples) - 1, -1, -1):
+        sample = samples[number].sample
+        t_ms = sample.source_t_ms
+        bound = earliest.get(sample.point, t_ms)
+        if sample.spontaneous:
+            earliest[sample.point] = min(bound, t_ms)
+        keyed.append((t_ms if sample.spontaneous else min(bound, t_ms), sample.station, sample.point, number))
+    return [samples[number] for *_, number in sorted(keyed)]
 
 
 class FrontEnd:
@@ -218,7 +233,7 @@ class FrontEnd:
         if change.contradicts:
             self._doubted[change.station] = None
         if change.is_event:
-            self._record(JournalEntry(now, "control_room", "event", change.equipment, _event_data(change)))
+            self._record(JournalEntry(now, "control_room", "event", change.point, _event_data(change)))
         self.alarms.on_change(change, now, commanded=self.commands.expects(change))
         self.commands.on_change(change, now)
 
@@ -346,7 +361,7 @@ def _event_data(change: Change) -> dict[str, Any]:
     data = {
         "point": change.point,
         "value": int(change.new_value),
-        "quality": quality_text(change.new_quality),
+        "quality": int(change.new_quality),
         "source_t_ms": change.source_t_ms,
     }
     return data | ({"late": True} if change.late else {})

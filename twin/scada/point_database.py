@@ -9,8 +9,8 @@ The rules of taking over a sample:
    late) or from an interrogation. A late spontaneous sample of a status point is still reported, as a
    change marked ``late``. Samples of one and the same source time overwrite in the order of arrival.
 2. A stored sample counts as no newer than its arrival, so a source clock that runs ahead cannot freeze a point.
-   A stamp of the front end says when a sample arrived, not when it happened: an event up to
-   ``STAMP_SLACK_MS`` older than such a stamp is still taken over, in the order of arrival.
+   A stamp of the front end, and that of an interrogation, says when a sample arrived, not when it happened: an
+   event up to ``STAMP_SLACK_MS`` older than such a stamp is still taken over, in the order of arrival.
 3. A lost session makes every point of the station not topical at once. The interrogation after it is
    taken over whatever its time, and clears the points one by one.
 4. An interrogation that repeats the value of a status point leaves its source time: when it happened is known.
@@ -134,13 +134,6 @@ class Reading:
     value: float
     good: bool
     source_t_ms: SimTime
-
-
-def quality_text(quality: Quality) -> str:
-    """A quality as journals show it: ``good``, or the flags joined by ``+``."""
-    if quality == Quality.GOOD:
-        return "good"
-    return "+".join(str(flag.name).lower() for flag in Quality if quality & flag)
 
 
 class PointView:
@@ -301,7 +294,8 @@ class PointDatabase:
         self._values[row] = arrived.sample.value
         self._quality[row] = int(arrived.sample.quality)
         self._arrival_t_ms[row] = arrived.t_ms
-        slack = STAMP_SLACK_MS if arrived.sample.stamped_by is TimeSource.FRONT_END else 0
+        by_device = arrived.sample.spontaneous and arrived.sample.stamped_by is TimeSource.DEVICE
+        slack = 0 if by_device else STAMP_SLACK_MS
         happened = min(arrived.sample.source_t_ms, arrived.t_ms) - slack
         self._stored_t_ms[row] = max(self._stored_t_ms[row], happened)
         self._received[row] = True
