@@ -26,6 +26,9 @@ def derive_stations(network: Network, options: DeriveOptions) -> tuple[Station, 
     bays: dict[int, list[int]] = {}
     for switch in np.flatnonzero(network.switches.kind != SwitchKind.FUSE):
         bays.setdefault(busbar[network.switches.node[switch]], []).append(int(switch))
+    members: dict[int, list[int]] = {}
+    for row, node in enumerate(busbar):
+        members.setdefault(node, []).append(row)
     lowest = sorted(bays)
     remote = _remote(network, [bays[node] for node in lowest], options)
     names: dict[str, None] = {}
@@ -35,7 +38,7 @@ def derive_stations(network: Network, options: DeriveOptions) -> tuple[Station, 
         Station(
             name=name,
             common_address=number,
-            nodes=tuple(network.nodes.names[i] for i, b in enumerate(busbar) if b == node),
+            nodes=tuple(network.nodes.names[i] for i in members[node]),
             bays=tuple(network.switches.names[i] for i in bays[node]),
             remote=is_remote,
         )

@@ -180,10 +180,11 @@ def test_read__lists_missing_files(cigre: Derivation, tmp_path: Path) -> None:
     assert errors(tmp_path, cigre) == [f"{file}: is missing" for file in FILES]
 
 
-def test_read__notices_that_the_network_has_changed(folder: Path) -> None:
-    other = load_network("mv_oberrhein")
-    with pytest.raises(DerivationFileError, match="is for network cigre_mv, not mv_oberrhein") as caught:
-        read(folder, other)
+def test_read__notices_that_the_network_has_changed(cigre: Derivation, folder: Path) -> None:
+    b = NetworkBuilder("other")
+    b.node("N1", v_kv=20.0)
+    with pytest.raises(DerivationFileError, match="is for network cigre_mv, not other") as caught:
+        read(folder, b.build())
     assert any("derive anew" in str(finding) for finding in caught.value.findings)
 
 
