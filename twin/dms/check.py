@@ -5,6 +5,7 @@ Not for topology (loops, what is dead): the applications know what they want the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -59,10 +60,10 @@ class CheckedState:
 
 
 class StateChecker:
-    """Checks states of one network at one demand.
+    """Checks states of one network at the demand, generation and taps that ``solver`` is set to.
 
-    ``reference`` is the state before the fault or the switching: limits exceeded there already are tolerated as
-    long as they do not get worse.
+    Those must not change during the life of the checker, which solves no state twice, except by
+    :meth:`set_reference`, after which it starts afresh.
     """
 
     def __init__(self, network: Network, solver: PowerFlow, limits: Limits) -> None:
@@ -75,13 +76,18 @@ class StateChecker:
         self._customers = np.bincount(
             network.consumers.node, weights=network.consumers.customers, minlength=network.nodes.n
         ).astype(np.int64)
+        self._known: dict[bytes, CheckedState] = {}
         self.evaluations = 0
 
     def set_reference(self, closed: Bools) -> None:
-        """Tolerate what state ``closed`` exceeds already; without a solution there, nothing is tolerated."""
-        try:
-            result = self._solve(closed)
-        except PowerFlowDivergedError:
+        """Tolerate what state ``closed`` exceeds already; without a solution there, nothing is tolerated.
+
+        Demand and generation may be changed directly afterwards: no state has been checked yet.
+        """
+        self._known.clear()
+        self.evaluations += 1
+        result = self._solver.solve_many(closed[np.newaxis])[0]
+        if isinstance(result, PowerFlowDivergedError):
             return
         live = result.energised
         limits = self._limits
@@ -97,10 +103,11 @@ class StateChecker:
 
         The figures and the customers are those without the unknown switches; violations count in both.
         """
-        state = self._check_one(closed)
+        self.solve_ahead([closed], unknown)
+        state = self._known[closed.tobytes()]
         if unknown is None or not (unknown & ~closed).any():
             return state
-        other = self._check_one(closed | unknown)
+        other = self._known[(closed | unknown).tobytes()]
         violations = state.violations + tuple(v for v in other.violations if v not in state.violations)
         check = replace(
             state.check,
@@ -109,19 +116,23 @@ class StateChecker:
         )
         return CheckedState(check, violations)
 
-    def _solve(self, closed: Bools) -> PowerFlowResult:
-        self.evaluations += 1
-        self._solver.update(closed=closed)
-        return self._solver.solve()
+    def solve_ahead(self, states: Sequence[Bools], unknown: Bools | None = None) -> None:
+        """Solve states in one batch, so that :meth:`check` finds them; those solved before are left out."""
+        wanted = {state.tobytes(): state for closed in states for state in _variants(closed, unknown)}
+        new = {key: state for key, state in wanted.items() if key not in self._known}
+        if not new:
+            return
+        self.evaluations += len(new)
+        outcomes = self._solver.solve_many(np.array(list(new.values())))
+        for key, outcome in zip(new, outcomes, strict=True):
+            self._known[key] = self._checked(outcome)
 
-    def _check_one(self, closed: Bools) -> CheckedState:
-        try:
-            result = self._solve(closed)
-        except PowerFlowDivergedError as error:
-            violation = Violation(ViolationKind.NO_SOLUTION, f"leave no power flow solution ({error})")
+    def _checked(self, outcome: PowerFlowResult | PowerFlowDivergedError) -> CheckedState:
+        if isinstance(outcome, PowerFlowDivergedError):
+            violation = Violation(ViolationKind.NO_SOLUTION, f"leave no power flow solution ({outcome})")
             return CheckedState(StepCheck(False, 0, violations=(f"would {violation.effect}",)), (violation,))
-        violations, tolerated = self._judge(result)
-        return CheckedState(self._step_check(result, violations, tolerated), violations)
+        violations, tolerated = self._judge(outcome)
+        return CheckedState(self._step_check(outcome, violations, tolerated), violations)
 
     def _step_check(
         self, result: PowerFlowResult, violations: tuple[Violation, ...], tolerated: tuple[str, ...]
@@ -198,6 +209,13 @@ class StateChecker:
         else:
             effect = f"raise {name} to {v_pu:.3f} pu (limit {self._limits.v_max_pu:.3f} pu)"
         return Violation(kind, effect, node, v_pu)
+
+
+def _variants(closed: Bools, unknown: Bools | None) -> tuple[Bools, ...]:
+    """The states to be solved for one: without, and if there are any, with the unknown switches closed."""
+    if unknown is None or not (unknown & ~closed).any():
+        return (closed,)
+    return closed, closed | unknown
 
 
 def _excess(value: Floats, limit: Floats, mask: Bools) -> int:

@@ -58,12 +58,13 @@ class BlockGraph:
 class Part:
     """Blocks supplied through one root switch.
 
-    ``mask`` has a bit per block; ``via`` gives per block, in order of supply, the edge that feeds it and the
-    feeding block. ``chained`` are ties closed inside the part.
+    ``mask`` has a bit per block, ``edges`` a bit per switch (row) that feeds one; ``via`` gives per block, in order
+    of supply, the edge that feeds it and the feeding block. ``chained`` are ties closed inside the part.
     """
 
     root: int
     mask: int
+    edges: int
     chained: tuple[int, ...]
     via: tuple[tuple[int, BlockEdge, int], ...]
 
@@ -296,7 +297,11 @@ class SupplyFinder:
                 order.append(further)
                 if edge.switch not in self._inner:
                     chained.append(edge.switch)
-        return Part(root.switch, sum(1 << block for block in order), tuple(sorted(chained)), tuple(via))
+        mask = edges = 0
+        for block, edge, _ in via:
+            mask |= 1 << block
+            edges |= 1 << edge.switch
+        return Part(root.switch, mask, edges, tuple(sorted(chained)), tuple(via))
 
     def _loop(self, parent: dict[int, tuple[BlockEdge, int]], extra: tuple[BlockEdge, int, int]) -> tuple[int, ...]:
         """The inner switches on the loop that an extra edge closes."""

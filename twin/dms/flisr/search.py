@@ -26,22 +26,35 @@ _DROP_MARGIN = 1.3
 """A drop counts this much against an overload: losses and voltage fall with it."""
 
 _POPS_PER_EVALUATION = 20
+_LARGEST_BATCH = 32
 _Key = tuple[int, int]
+_Identity = tuple[tuple[int, ...], frozenset[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Ties to close and switches to cut; ``key`` orders by customers not restored, then operations.
+
+    Loops that are still to be cut count as operations.
+    """
+
+    ties: tuple[BlockEdge, ...]
+    cuts: frozenset[int]
+    key: _Key
+
+    @property
+    def identity(self) -> _Identity:
+        return tuple(tie.switch for tie in self.ties), self.cuts
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Ties to close and switches to cut; ``supply`` is what follows."""
+    """A choice and the supply that follows from it."""
 
     ties: tuple[BlockEdge, ...]
     cuts: frozenset[int]
     supply: Supply
-    not_restored: int
-
-    @property
-    def key(self) -> _Key:
-        """Order of preference: customers not restored, then operations (loops still to be cut included)."""
-        return self.not_restored, len(self.ties) + len(self.cuts) + self.supply.n_loops
+    key: _Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +94,19 @@ class RestorationSearch:
         self._settings = settings
         self._base = base_closed
         self._unknown = unknown
-        self._solo: dict[tuple[int, tuple[int, ...], int], Violation | None] = {}
-        self._too_much: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-        self._heap: list[tuple[_Key, int, Candidate]] = []
-        self._seen: set[tuple[tuple[int, ...], frozenset[int]]] = set()
+        self._solo: dict[int, Violation | None] = {}
+        self._too_much: dict[int, list[int]] = {}
+        self._heap: list[tuple[_Key, int, Choice]] = []
+        self._seen: set[_Identity] = set()
+        self._prepared: dict[_Identity, Candidate | None] = {}
+        self._batch = 1
         self._result = SearchResult()
         self._start = checker.evaluations
 
     def run(self, accept: Callable[[Candidate], Violation | None]) -> SearchResult:
         """Search until the best candidates are found that ``accept`` (the check of every step) finds no fault with."""
-        for candidate in self._tie_sets():
-            self._push(candidate)
+        for choice in self._tie_sets():
+            self._push(choice)
         bound: _Key | None = None
         pops = 0
         while self._heap:
@@ -99,10 +114,11 @@ class RestorationSearch:
             if self._spent() or pops > self._settings.max_evaluations * _POPS_PER_EVALUATION:
                 self._result.exhausted = False
                 break
-            key, _, candidate = heapq.heappop(self._heap)
+            key, _, choice = heapq.heappop(self._heap)
             if bound is not None and key > bound:
                 break
-            if self._visit(candidate, accept):
+            candidate = self._prepare(choice)
+            if candidate is not None and self._visit(candidate, accept):
                 bound = key
         if bound is None:
             self._fall_back(accept)
@@ -114,13 +130,13 @@ class RestorationSearch:
 
     # --- candidates --------------------------------------------------------------------------------------------
 
-    def _tie_sets(self) -> Iterator[Candidate]:
+    def _tie_sets(self) -> Iterator[Choice]:
         """Every choice of ties, nothing cut; loops are cut when their turn comes."""
         for size in range(self._settings.max_ties + 1):
             for ties in combinations(self._graph.ties, size):
                 candidate = self._candidate(ties, frozenset())
                 if candidate is not None:
-                    yield candidate
+                    yield Choice(ties, frozenset(), candidate.key)
 
     def _candidate(self, ties: tuple[BlockEdge, ...], cuts: frozenset[int]) -> Candidate | None:
         """The candidate, or None if it needs too many cuts or closes a tie for nothing."""
@@ -128,22 +144,27 @@ class RestorationSearch:
         if supply.idle_ties or len(cuts) + supply.n_loops > self._settings.max_cuts:
             return None
         restored = sum(c for block, c in enumerate(self._graph.customers) if supply.reached >> block & 1)
-        return Candidate(ties, cuts, supply, self._graph.total_customers - restored)
+        key = (self._graph.total_customers - restored, len(ties) + len(cuts) + supply.n_loops)
+        return Candidate(ties, cuts, supply, key)
 
-    def _push(self, candidate: Candidate | None) -> None:
-        if candidate is None:
-            return
-        identity = (tuple(t.switch for t in candidate.ties), candidate.cuts)
-        if identity not in self._seen:
-            self._seen.add(identity)
-            heapq.heappush(self._heap, (candidate.key, len(self._seen), candidate))
+    def _push(self, choice: Choice) -> None:
+        if choice.identity not in self._seen:
+            self._seen.add(choice.identity)
+            heapq.heappush(self._heap, (choice.key, len(self._seen), choice))
+
+    def _prepare(self, choice: Choice) -> Candidate | None:
+        """The candidate of a choice, worked out once."""
+        if choice.identity not in self._prepared:
+            self._prepared[choice.identity] = self._candidate(choice.ties, choice.cuts)
+        return self._prepared[choice.identity]
 
     def _visit(self, candidate: Candidate, accept: Callable[[Candidate], Violation | None]) -> bool:
         """Judge a candidate and push what follows from it; True if it is good."""
         if not candidate.supply.radial:
             for switch in candidate.supply.loop:
-                self._push(self._candidate(candidate.ties, candidate.cuts | {switch}))
+                self._push(Choice(candidate.ties, candidate.cuts | {switch}, candidate.key))
             return False
+        self._solve_ahead(candidate)
         violation, part, losses_kw = self._judge(candidate)
         if violation is None:
             violation = accept(candidate)
@@ -151,8 +172,10 @@ class RestorationSearch:
                 self._result.best.append((losses_kw, candidate))
                 return True
         self._reject(candidate, violation)
-        for switch in self._helpful_drops(candidate, part, violation):
-            self._push(self._candidate(candidate.ties, candidate.cuts | {switch}))
+        not_restored, operations = candidate.key
+        for switch, customers in self._helpful_drops(candidate, part, violation):
+            key = (not_restored + customers, operations + 1)
+            self._push(Choice(candidate.ties, candidate.cuts | {switch}, key))
         return False
 
     def _reject(self, candidate: Candidate, violation: Violation) -> None:
@@ -162,17 +185,20 @@ class RestorationSearch:
         if closing and not candidate.supply.idle_ties:
             self._result.rejections.append(Rejection(tuple(closing), tuple(sorted(candidate.cuts)), violation))
 
-    def _helpful_drops(self, candidate: Candidate, part: Part | None, violation: Violation) -> list[int]:
-        """Cuts that may cure the violation: within the part at fault, and large enough as far as can be told."""
+    def _helpful_drops(self, candidate: Candidate, part: Part | None, violation: Violation) -> list[tuple[int, int]]:
+        """Cuts that may cure the violation, as (switch, customers dropped).
+
+        They lie within the part at fault and are large enough as far as can be told.
+        """
         if len(candidate.cuts) >= self._settings.max_cuts:
             return []
-        found: list[int] = []
+        found: list[tuple[int, int]] = []
         for one in candidate.supply.parts if part is None else (part,):
             options = drops(one, self._graph)
             further = self._settings.max_cuts - len(candidate.cuts) - 1
             largest = max((kva for _, _, kva in options), default=0.0)
             needed = self._excess_kva(violation) / _DROP_MARGIN - further * largest
-            found += [switch for switch, _, kva in options if kva >= needed]
+            found += [(switch, customers) for switch, customers, kva in options if kva >= needed]
         return found
 
     def _excess_kva(self, violation: Violation) -> float:
@@ -198,29 +224,52 @@ class RestorationSearch:
         return violation, None, state.check.losses_kw or 0.0
 
     def _alone(self, part: Part, cuts: frozenset[int]) -> Violation | None:
-        """What is wrong if ``part`` alone is supplied."""
-        shape = (part.root, part.chained)
-        identity = (*shape, part.mask)
-        if identity in self._solo:
-            return self._solo[identity]
-        for mask in self._too_much.get(shape, ()):
-            if mask & part.mask == mask:
-                return self._solo[(*shape, mask)]
+        """What is wrong if ``part`` alone is supplied; nothing is solved if a smaller part is too much already."""
+        if part.edges in self._solo:
+            return self._solo[part.edges]
+        for edges in self._too_much.get(part.root, ()):
+            if edges & part.edges == edges:
+                return self._solo[edges]
         state = self._solve(cuts, (part,))
         violation = state.violations[0] if state.violations else None
-        self._solo[identity] = violation
+        self._solo[part.edges] = violation
         if violation is not None and violation.kind in _MONOTONE:
-            known = self._too_much.setdefault(shape, [])
-            known[:] = [mask for mask in known if mask & part.mask != part.mask]
-            known.append(part.mask)
+            known = self._too_much.setdefault(part.root, [])
+            known[:] = [edges for edges in known if edges & part.edges != part.edges]
+            known.append(part.edges)
         return violation
 
-    def _solve(self, cuts: frozenset[int], parts: tuple[Part, ...]) -> CheckedState:
+    def _ruled_out(self, part: Part) -> bool:
+        """Whether a smaller part on the same root is known to be too much."""
+        return any(edges & part.edges == edges for edges in self._too_much.get(part.root, ()))
+
+    def _state(self, cuts: frozenset[int], parts: tuple[Part, ...]) -> Bools:
         closed = self._base.copy()
         closed[list(cuts)] = False
         for part in parts:
             closed[[part.root, *part.chained]] = True
-        return self._checker.check(closed, self._unknown)
+        return closed
+
+    def _solve(self, cuts: frozenset[int], parts: tuple[Part, ...]) -> CheckedState:
+        return self._checker.check(self._state(cuts, parts), self._unknown)
+
+    def _unsolved(self, candidate: Candidate) -> list[Bools]:
+        """The states of a radial candidate's parts that nothing is known of yet."""
+        if not candidate.supply.radial:
+            return []
+        parts = [p for p in candidate.supply.parts if p.edges not in self._solo and not self._ruled_out(p)]
+        return [self._state(candidate.cuts, (part,)) for part in parts]
+
+    def _solve_ahead(self, candidate: Candidate) -> None:
+        """If ``candidate`` needs solving, solve it in one batch with those that are likely to come next."""
+        states = self._unsolved(candidate)
+        if not states:
+            return
+        for _, _, choice in heapq.nsmallest(self._batch - 1, self._heap):
+            following = self._prepare(choice)
+            states += self._unsolved(following) if following is not None else []
+        self._batch = min(self._batch * 2, _LARGEST_BATCH)
+        self._checker.solve_ahead(states, self._unknown)
 
     # --- when the search is cut short -----------------------------------------------------------------------------
 
@@ -230,7 +279,7 @@ class RestorationSearch:
             for ties in combinations(self._graph.ties, size):
                 candidate = self._greedy(ties)
                 if candidate is not None and accept(candidate) is None:
-                    self._result.best.append((float(candidate.not_restored), candidate))
+                    self._result.best.append((float(candidate.key[0]), candidate))
         if self._result.best:
             least = min(candidate.key for _, candidate in self._result.best)
             self._result.best = [found for found in self._result.best if found[1].key == least]
