@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -12,17 +13,19 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from simulators.clock import OverrunPolicy
-from simulators.preparation import Preparation, prepare
-from simulators.runner import RunOptions, RunResult, Watcher, run_prepared
-from simulators.world import SnapshotError
 from twin.errors import ExitCode, TwinError
-from twin.journal import JournalEntry
-from twin.scenario import PlantState
 from twin.timebase import SimTime, clock_text
 from twin.units import QuantityError, Unit, parse_quantity
 
+if TYPE_CHECKING:
+    # what runs a world takes seconds to import, and `twin --help` needs none of it
+    from simulators.preparation import Preparation
+    from simulators.runner import RunResult, Watcher
+    from twin.journal import JournalEntry
+    from twin.scenario import PlantState
+
 PROTOCOLS = ("iec104", "in_process")
+POLICIES = ("catch-up", "slip", "fail")
 MAX_SPEED = 1_000.0
 TOLD = {
     "fault": "fault on {subject}",
@@ -63,8 +66,8 @@ class Duration(click.ParamType):
 )
 @click.option(
     "--overrun",
-    type=click.Choice([policy.value for policy in OverrunPolicy]),
-    default=OverrunPolicy.SLIP.value,
+    type=click.Choice(POLICIES),
+    default="slip",
     help="With --speed: what to do when a cycle is late.",
 )
 @click.option("--protocol", type=click.Choice(PROTOCOLS), help="Use this protocol for every station.")
@@ -85,6 +88,10 @@ def run(
     continue_from: Path | None,
 ) -> None:
     """Run SCENARIO, judge its expectations and write a report."""
+    from simulators.clock import OverrunPolicy
+    from simulators.preparation import prepare
+    from simulators.runner import RunOptions, run_prepared
+
     options = RunOptions(
         out=out,
         speed=speed,
@@ -102,6 +109,8 @@ def run(
 
 
 def _read_snapshot(path: Path | None) -> bytes | None:
+    from simulators.world import SnapshotError
+
     if path is None:
         return None
     try:
@@ -119,6 +128,8 @@ def validate(scenarios: tuple[Path, ...]) -> None:
 
 
 def _validate(path: Path) -> int:
+    from simulators.preparation import prepare
+
     try:
         p = prepare(path)
     except TwinError as error:

@@ -60,6 +60,8 @@ class GridSimulator(CycleSimulator):
         self._closed = network.switches.normally_closed.copy()
         self._inputs: tuple[Any, ...] = ()
         self._result: PowerFlowResult | None = None
+        self._fed_key: tuple[tuple[str, ...], bytes] = ((), b"")
+        self._fed: list[ShortCircuitResult] = []
         self._loops = 0
         self._interrupted = 0
         self._overloaded: dict[str, None] = {}
@@ -72,7 +74,7 @@ class GridSimulator(CycleSimulator):
             self._act(action, now)
         flow = self._solve(received)
         self._recover_arcs(now, flow)
-        fault_state = self._fault_currents(now)
+        fault_state = self._fault_currents()
         onto_fault = self._closings(received.get("closings", ()), fault_state, now)
         state = self._state(flow, fault_state, onto_fault)
         self._note_supply(state, now)
@@ -120,7 +122,7 @@ class GridSimulator(CycleSimulator):
             elif fault.dead_since_ms < 0:
                 fault.dead_since_ms = now
 
-    def _fault_currents(self, now: SimTime) -> list[ShortCircuitResult]:
+    def _fault_currents(self) -> list[ShortCircuitResult]:
         with self.context.stopwatch.watch("solver"):
             results = [self._short_circuit.solve(fault.point(self._network), self._closed) for fault in self._faults]
         return [result for result in results if result.energised]

@@ -247,3 +247,9 @@ def shunt_table(network: Network, ids: Ids) -> Table:
     rows["g1"], rows["b1"] = 1e3 * shunts.p_kw / v_v**2, -1e3 * shunts.q_kvar / v_v**2
     rows["g0"] = rows["b0"] = 0.0
     return rows
+
+
+def output_types(network: Network) -> list[str]:
+    """Nodes, and those kinds of branches that the network has: the library knows no empty tables."""
+    present = {"node": True, "line": network.lines.n > 0, "transformer": network.transformers.n > 0}
+    return [component for component, there in present.items() if there]

@@ -57,7 +57,7 @@ class GridModelPowerFlow:
         self._switching = _Switching(self._topology, self._ids)
         self._taps = _Taps(network, self._ids)
         self._sources = mapping.table("source", self._ids.source, network.sources.n, DatasetType.update)
-        self._output_types = _output_types(network)
+        self._output_types = mapping.output_types(network)
         self._rating_a = _ratings(network)
         c, g = network.consumers, network.generators
         self.update(p_kw=c.p_kw, q_kvar=c.q_kvar, generation_kw=g.p_kw, generation_kvar=g.q_kvar)
@@ -194,11 +194,6 @@ def _input_data(network: Network, ids: mapping.Ids) -> dict[str, Table]:
         "sym_gen": mapping.generator_table(network, ids),
         "shunt": mapping.shunt_table(network, ids),
     }
-
-
-def _output_types(network: Network) -> list[str]:
-    present = {"node": True, "line": network.lines.n > 0, "transformer": network.transformers.n > 0}
-    return [component for component, there in present.items() if there]
 
 
 def _ratings(network: Network) -> Floats:
