@@ -112,7 +112,8 @@ class World:
         """
         try:
             with self.context.stopwatch.watch("mosaik"):
-                self._mosaik.run(until=self.end_ms - self.context.origin_ms + 1, print_progress=False, shutdown=False)
+                until = self.end_ms - self.context.origin_ms + 1
+                self._mosaik.run(until=until, print_progress=False, lazy_stepping=False, shutdown=False)
         except BaseException:
             if self.context.failure is not None:
                 raise self.context.failure from None

@@ -44,19 +44,27 @@ class ControlRoom:
         self.front_end = build_front_end(definitions, network, sessions, self._journal.append)
         self.watch = NetworkWatch(network, self.front_end.database, definitions, self.front_end.tags)
         self.plans = PlanDesk(self.front_end.commands, self._journal.append)
+        self._next_wanted: SimTime = 0
         self.flisr = FlisrDesk(self.watch, self.plans, self.settings, self._journal.append)
 
     # -- one cycle ------------------------------------------------------------------------------------------------
 
     def step(self, events: Iterable[LinkEvent], now: SimTime) -> None:
-        """Take what arrived, run the time limits and the applications, and give the sessions their commands."""
-        self.front_end.on_events(events, now)
-        self.front_end.tick(now)
+        """Take what arrived, run the time limits and the applications, and give the sessions their commands.
+
+        A cycle in which nothing arrived and nothing is due costs next to nothing.
+        """
+        arrived = list(events)
+        if not arrived and now < self._next_wanted:
+            return
+        self.front_end.on_events(arrived, now)
         self._follow_plans(now)
-        self.watch.follow()
+        if arrived:
+            self.watch.follow()
         self.flisr.step(now)
         self._follow_plans(now)
         self.front_end.route(self.front_end.commands.take_actions(), now)
+        self._next_wanted = min(self.front_end.next_timer(), self.flisr.next_event())
 
     def _follow_plans(self, now: SimTime) -> None:
         """Hand outcomes to the plans; a refused command has its outcome at once, so go on until there is none."""
@@ -68,17 +76,19 @@ class ControlRoom:
 
     def next_wanted(self) -> SimTime:
         """When a cycle is wanted although nothing arrives."""
-        return min(self.front_end.next_timer(), self.flisr.next_event())
+        return self._next_wanted
 
     # -- the operator ---------------------------------------------------------------------------------------------
 
     def operate(self, switch: str, closed: bool, now: SimTime) -> int:
         """The dispatcher operates a switch; returns the number of the command."""
         value = DoublePosition.CLOSED if closed else DoublePosition.OPEN
+        self._next_wanted = now
         return self.front_end.commands.request(switch, value, DISPATCHER, now, reason="by the dispatcher")
 
     def operator(self, deed: Mapping[str, Any], now: SimTime) -> None:
         """The dispatcher acknowledges alarms, or approves or rejects a plan."""
+        self._next_wanted = now
         if plan := deed.get("approve_plan"):
             self.plans.approve(plan, now)
         elif plan := deed.get("reject_plan"):
@@ -128,6 +138,7 @@ class ControlRoom:
             "watch": self.watch.snapshot(),
             "plans": self.plans.snapshot(),
             "flisr": self.flisr.snapshot(),
+            "next_wanted": self._next_wanted,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -136,3 +147,4 @@ class ControlRoom:
         self.watch.restore(state["watch"])
         self.plans.restore(state["plans"])
         self.flisr.restore(state["flisr"])
+        self._next_wanted = state["next_wanted"]
