@@ -201,7 +201,7 @@ class CommandPath:
     def on_change(self, change: Change, now: SimTime) -> None:
         """Check back: a command is confirmed when its feedback reads the expected value with good quality."""
         command = self._on_device(change.equipment)
-        if command is not None and not change.late and command.request.output.feedback == change.point:
+        if command is not None and command.request.output.feedback == change.point:
             self._check_back(command, now)
 
     def _on_device(self, equipment: str) -> Command | None:
