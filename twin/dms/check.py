@@ -5,7 +5,6 @@ Not for topology (loops, what is dead): the applications know what they want the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -85,8 +84,7 @@ class StateChecker:
         Demand and generation may be changed directly afterwards: no state has been checked yet.
         """
         self._known.clear()
-        self.evaluations += 1
-        result = self._solver.solve_many(closed[np.newaxis])[0]
+        result = self._solve(closed)
         if isinstance(result, PowerFlowDivergedError):
             return
         live = result.energised
@@ -103,11 +101,10 @@ class StateChecker:
 
         The figures and the customers are those without the unknown switches; violations count in both.
         """
-        self.solve_ahead([closed], unknown)
-        state = self._known[closed.tobytes()]
+        state = self._state(closed)
         if unknown is None or not (unknown & ~closed).any():
             return state
-        other = self._known[(closed | unknown).tobytes()]
+        other = self._state(closed | unknown)
         violations = state.violations + tuple(v for v in other.violations if v not in state.violations)
         check = replace(
             state.check,
@@ -116,16 +113,36 @@ class StateChecker:
         )
         return CheckedState(check, violations)
 
-    def solve_ahead(self, states: Sequence[Bools], unknown: Bools | None = None) -> None:
-        """Solve states in one batch, so that :meth:`check` finds them; those solved before are left out."""
-        wanted = {state.tobytes(): state for closed in states for state in _variants(closed, unknown)}
-        new = {key: state for key, state in wanted.items() if key not in self._known}
-        if not new:
-            return
-        self.evaluations += len(new)
-        outcomes = self._solver.solve_many(np.array(list(new.values())))
-        for key, outcome in zip(new, outcomes, strict=True):
-            self._known[key] = self._checked(outcome)
+    def flows(self, closed: Bools) -> PowerFlowResult | None:
+        """The power flow of a state, None without a solution."""
+        outcome = self._solve(closed)
+        return None if isinstance(outcome, PowerFlowDivergedError) else outcome
+
+    def admissible_loading(self, branch: int) -> float:
+        """The loading up to which ``branch`` breaks no limit."""
+        return float(self._loading_before[branch])
+
+    def overload(self, branch: int, loading: float) -> Violation:
+        """The violation of a loading that is too high."""
+        limit = self._limits.max_loading
+        name = self._network.branch_names[branch]
+        effect = f"load {name} to {percent(loading, limit)} (limit {limit * 100:.0f} %)"
+        return Violation(ViolationKind.LOADING, effect, branch, loading)
+
+    def _solve(self, closed: Bools) -> PowerFlowResult | PowerFlowDivergedError:
+        self.evaluations += 1
+        self._solver.update(closed=closed)
+        try:
+            return self._solver.solve()
+        except PowerFlowDivergedError as error:
+            return error
+
+    def _state(self, closed: Bools) -> CheckedState:
+        """The state as checked now or before."""
+        key = closed.tobytes()
+        if key not in self._known:
+            self._known[key] = self._checked(self._solve(closed))
+        return self._known[key]
 
     def _checked(self, outcome: PowerFlowResult | PowerFlowDivergedError) -> CheckedState:
         if isinstance(outcome, PowerFlowDivergedError):
@@ -172,7 +189,7 @@ class StateChecker:
         tolerated: list[str] = []
         over = _excess(loading, self._loading_before, np.ones(len(loading), np.bool_))
         if over >= 0:
-            found.append(self._overload(over, float(loading[over])))
+            found.append(self.overload(over, float(loading[over])))
         tolerated += self._tolerated_loading(loading)
         low = _excess(-v, -self._v_min_before, live)
         if low >= 0:
@@ -196,12 +213,6 @@ class StateChecker:
             for i in np.flatnonzero(kept)
         ]
 
-    def _overload(self, branch: int, loading: float) -> Violation:
-        limit = self._limits.max_loading
-        name = self._network.branch_names[branch]
-        effect = f"load {name} to {percent(loading, limit)} (limit {limit * 100:.0f} %)"
-        return Violation(ViolationKind.LOADING, effect, branch, loading)
-
     def _voltage(self, kind: ViolationKind, node: int, v_pu: float) -> Violation:
         name = self._network.nodes.names[node]
         if kind is ViolationKind.UNDERVOLTAGE:
@@ -209,13 +220,6 @@ class StateChecker:
         else:
             effect = f"raise {name} to {v_pu:.3f} pu (limit {self._limits.v_max_pu:.3f} pu)"
         return Violation(kind, effect, node, v_pu)
-
-
-def _variants(closed: Bools, unknown: Bools | None) -> tuple[Bools, ...]:
-    """The states to be solved for one: without, and if there are any, with the unknown switches closed."""
-    if unknown is None or not (unknown & ~closed).any():
-        return (closed,)
-    return closed, closed | unknown
 
 
 def _excess(value: Floats, limit: Floats, mask: Bools) -> int:

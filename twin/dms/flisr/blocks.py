@@ -31,7 +31,7 @@ class BlockEdge:
 
 @dataclass(frozen=True)
 class BlockGraph:
-    """Blocks with their customers and apparent demand, and the edges of each kind.
+    """Blocks with their customers and demand (P, Q and the sum of apparent powers), and the edges of each kind.
 
     ``head`` is the tripped device where closing it supplies a block. ``phantom`` edges are switches of unknown
     position towards the supplied network: blocks behind them count as not restored, and nothing else may
@@ -40,6 +40,8 @@ class BlockGraph:
 
     customers: tuple[int, ...]
     kva: tuple[float, ...]
+    p_kw: tuple[float, ...]
+    q_kvar: tuple[float, ...]
     inner: tuple[BlockEdge, ...]
     ties: tuple[BlockEdge, ...]
     head: BlockEdge | None
@@ -184,6 +186,17 @@ class _Contractor:
         s_kva = np.hypot(self.seen.p_kw[rows], self.seen.q_kvar[rows])
         return customers.astype(np.int64).tolist(), np.bincount(block[rows], weights=s_kva, minlength=n).tolist()
 
+    def _demand(self, labels: Ints) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """P and Q per block, shunts at nominal voltage included."""
+        network, n = self.network, int(labels.max(initial=-1)) + 1
+        consumers, shunts = network.consumers, network.shunts
+        block = labels[self.graph.node_zone[np.concatenate([consumers.node, shunts.node])]]
+        inside = block >= 0
+        p_kw = np.concatenate([self.seen.p_kw, shunts.p_kw])[inside]
+        q_kvar = np.concatenate([self.seen.q_kvar, shunts.q_kvar])[inside]
+        sums = [np.bincount(block[inside], weights=values, minlength=n).tolist() for values in (p_kw, q_kvar)]
+        return tuple(sums[0]), tuple(sums[1])
+
     def _edge(self, switch: int, labels: Ints) -> BlockEdge:
         a, b = self.graph.sides[switch]
         return BlockEdge(switch, int(labels[a]), int(labels[b]))
@@ -220,11 +233,14 @@ class _Contractor:
 
     def _graph(self, labels: Ints, cuttable: Bools) -> BlockGraph:
         customers, kva = self._weights(labels)
+        p_kw, q_kvar = self._demand(labels)
         inner = [self._edge(s, labels) for s in np.flatnonzero(cuttable).tolist()]
         head = self._head(labels)
         return BlockGraph(
             customers=tuple(customers),
             kva=tuple(kva),
+            p_kw=p_kw,
+            q_kvar=q_kvar,
             inner=tuple(e for e in inner if e.u != e.v),
             ties=tuple(e for e in self._ties(labels) if e.u != e.v),
             head=head[0] if head else None,

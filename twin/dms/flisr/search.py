@@ -8,14 +8,14 @@ more is not tried again. Not for the order of steps.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 
-import numpy as np
-
 from twin.dms.check import CheckedState, StateChecker, Violation, ViolationKind
 from twin.dms.flisr.blocks import BlockEdge, BlockGraph, Part, Supply, SupplyFinder, drops
+from twin.dms.flisr.capacity import SupplyCapacity
 from twin.dms.flisr.model import FlisrSettings
 from twin.network.model import Bools, Network
 
@@ -25,8 +25,10 @@ _MONOTONE = {ViolationKind.LOADING, ViolationKind.UNDERVOLTAGE, ViolationKind.NO
 _DROP_MARGIN = 1.3
 """A drop counts this much against an overload: losses and voltage fall with it."""
 
-_POPS_PER_EVALUATION = 20
-_LARGEST_BATCH = 32
+_SEARCH_SHARE = 0.75
+"""Of the evaluations; the rest is kept for the greedy try if nothing has been found by then."""
+
+_POPS_PER_EVALUATION = 10
 _Key = tuple[int, int]
 _Identity = tuple[tuple[int, ...], frozenset[int]]
 
@@ -42,10 +44,6 @@ class Choice:
     cuts: frozenset[int]
     key: _Key
 
-    @property
-    def identity(self) -> _Identity:
-        return tuple(tie.switch for tie in self.ties), self.cuts
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -55,6 +53,11 @@ class Candidate:
     cuts: frozenset[int]
     supply: Supply
     key: _Key
+
+    @property
+    def closing(self) -> tuple[int, ...]:
+        """The ties by switch."""
+        return tuple(tie.switch for tie in self.ties)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +96,13 @@ class RestorationSearch:
         self._checker = checker
         self._settings = settings
         self._base = base_closed
+        self._capacity = SupplyCapacity(network, graph, checker, base_closed)
         self._unknown = unknown
         self._solo: dict[int, Violation | None] = {}
         self._too_much: dict[int, list[int]] = {}
         self._heap: list[tuple[_Key, int, Choice]] = []
         self._seen: set[_Identity] = set()
-        self._prepared: dict[_Identity, Candidate | None] = {}
-        self._batch = 1
+        self._explained: set[tuple[int, ...]] = set()
         self._result = SearchResult()
         self._start = checker.evaluations
 
@@ -117,7 +120,7 @@ class RestorationSearch:
             key, _, choice = heapq.heappop(self._heap)
             if bound is not None and key > bound:
                 break
-            candidate = self._prepare(choice)
+            candidate = self._candidate(choice.ties, choice.cuts)
             if candidate is not None and self._visit(candidate, accept):
                 bound = key
         if bound is None:
@@ -126,7 +129,8 @@ class RestorationSearch:
         return self._result
 
     def _spent(self) -> bool:
-        return self._checker.evaluations - self._start >= self._settings.max_evaluations
+        solved = self._checker.evaluations - self._start
+        return solved >= self._settings.max_evaluations * _SEARCH_SHARE
 
     # --- candidates --------------------------------------------------------------------------------------------
 
@@ -148,15 +152,10 @@ class RestorationSearch:
         return Candidate(ties, cuts, supply, key)
 
     def _push(self, choice: Choice) -> None:
-        if choice.identity not in self._seen:
-            self._seen.add(choice.identity)
+        identity = (tuple(tie.switch for tie in choice.ties), choice.cuts)
+        if identity not in self._seen:
+            self._seen.add(identity)
             heapq.heappush(self._heap, (choice.key, len(self._seen), choice))
-
-    def _prepare(self, choice: Choice) -> Candidate | None:
-        """The candidate of a choice, worked out once."""
-        if choice.identity not in self._prepared:
-            self._prepared[choice.identity] = self._candidate(choice.ties, choice.cuts)
-        return self._prepared[choice.identity]
 
     def _visit(self, candidate: Candidate, accept: Callable[[Candidate], Violation | None]) -> bool:
         """Judge a candidate and push what follows from it; True if it is good."""
@@ -164,7 +163,6 @@ class RestorationSearch:
             for switch in candidate.supply.loop:
                 self._push(Choice(candidate.ties, candidate.cuts | {switch}, candidate.key))
             return False
-        self._solve_ahead(candidate)
         violation, part, losses_kw = self._judge(candidate)
         if violation is None:
             violation = accept(candidate)
@@ -179,11 +177,14 @@ class RestorationSearch:
         return False
 
     def _reject(self, candidate: Candidate, violation: Violation) -> None:
-        closing = [t.switch for t in candidate.ties]
-        if self._graph.head is not None and not closing:
-            closing = [self._graph.head.switch]
-        if closing and not candidate.supply.idle_ties:
-            self._result.rejections.append(Rejection(tuple(closing), tuple(sorted(candidate.cuts)), violation))
+        """Remember the first violation of each choice of ties."""
+        if candidate.closing in self._explained:
+            return
+        self._explained.add(candidate.closing)
+        head = self._graph.head
+        closing = candidate.closing or ((head.switch,) if head is not None else ())
+        if closing:
+            self._result.rejections.append(Rejection(closing, tuple(sorted(candidate.cuts)), violation))
 
     def _helpful_drops(self, candidate: Candidate, part: Part | None, violation: Violation) -> list[tuple[int, int]]:
         """Cuts that may cure the violation, as (switch, customers dropped).
@@ -207,7 +208,7 @@ class RestorationSearch:
         network = self._network
         branch = violation.index
         v_kv = float(network.nodes.v_nominal_kv[network.branch_from[branch]])
-        rating_kva = float(np.sqrt(3.0) * v_kv * network.branch_i_max_a[branch])
+        rating_kva = math.sqrt(3.0) * v_kv * float(network.branch_i_max_a[branch])
         return rating_kva * (violation.value - self._settings.max_loading)
 
     # --- judgement ---------------------------------------------------------------------------------------------
@@ -216,21 +217,29 @@ class RestorationSearch:
         """(first violation, the part it lies in, losses); each part alone first, which rules out many at once."""
         parts = candidate.supply.parts
         for part in parts:
-            violation = self._alone(part, candidate.cuts)
+            violation = self._alone(part, candidate)
             if violation is not None:
                 return violation, part, 0.0
         state = self._solve(candidate.cuts, parts)
         violation = state.violations[0] if state.violations else None
         return violation, None, state.check.losses_kw or 0.0
 
-    def _alone(self, part: Part, cuts: frozenset[int]) -> Violation | None:
-        """What is wrong if ``part`` alone is supplied; nothing is solved if a smaller part is too much already."""
+    def _alone(self, part: Part, candidate: Candidate) -> Violation | None:
+        """What is wrong if ``part`` alone is supplied.
+
+        Nothing is solved if a smaller part is too much already, or if the way to the part cannot carry its
+        demand; except for the first try of a choice of ties, which is to be explained with solved figures.
+        """
         if part.edges in self._solo:
             return self._solo[part.edges]
         for edges in self._too_much.get(part.root, ()):
             if edges & part.edges == edges:
                 return self._solo[edges]
-        state = self._solve(cuts, (part,))
+        if candidate.closing in self._explained:
+            estimate = self._capacity.overload(part)
+            if estimate is not None:
+                return estimate
+        state = self._solve(candidate.cuts, (part,))
         violation = state.violations[0] if state.violations else None
         self._solo[part.edges] = violation
         if violation is not None and violation.kind in _MONOTONE:
@@ -239,66 +248,50 @@ class RestorationSearch:
             known.append(part.edges)
         return violation
 
-    def _ruled_out(self, part: Part) -> bool:
-        """Whether a smaller part on the same root is known to be too much."""
-        return any(edges & part.edges == edges for edges in self._too_much.get(part.root, ()))
-
-    def _state(self, cuts: frozenset[int], parts: tuple[Part, ...]) -> Bools:
+    def _solve(self, cuts: frozenset[int], parts: tuple[Part, ...]) -> CheckedState:
         closed = self._base.copy()
         closed[list(cuts)] = False
         for part in parts:
             closed[[part.root, *part.chained]] = True
-        return closed
-
-    def _solve(self, cuts: frozenset[int], parts: tuple[Part, ...]) -> CheckedState:
-        return self._checker.check(self._state(cuts, parts), self._unknown)
-
-    def _unsolved(self, candidate: Candidate) -> list[Bools]:
-        """The states of a radial candidate's parts that nothing is known of yet."""
-        if not candidate.supply.radial:
-            return []
-        parts = [p for p in candidate.supply.parts if p.edges not in self._solo and not self._ruled_out(p)]
-        return [self._state(candidate.cuts, (part,)) for part in parts]
-
-    def _solve_ahead(self, candidate: Candidate) -> None:
-        """If ``candidate`` needs solving, solve it in one batch with those that are likely to come next."""
-        states = self._unsolved(candidate)
-        if not states:
-            return
-        for _, _, choice in heapq.nsmallest(self._batch - 1, self._heap):
-            following = self._prepare(choice)
-            states += self._unsolved(following) if following is not None else []
-        self._batch = min(self._batch * 2, _LARGEST_BATCH)
-        self._checker.solve_ahead(states, self._unknown)
+        return self._checker.check(closed, self._unknown)
 
     # --- when the search is cut short -----------------------------------------------------------------------------
 
     def _fall_back(self, accept: Callable[[Candidate], Violation | None]) -> None:
-        """The best of a greedy try per tie: drop the fewest customers that cure the overload, again and again."""
-        for size in (0, 1):
-            for ties in combinations(self._graph.ties, size):
+        """The best of a greedy try per choice of ties that needs no loop cut."""
+        for size in (0, 1, 2):
+            for ties in combinations(self._graph.ties, min(size, self._settings.max_ties)):
                 candidate = self._greedy(ties)
                 if candidate is not None and accept(candidate) is None:
-                    self._result.best.append((float(candidate.key[0]), candidate))
+                    self._result.best.append((0.0, candidate))
         if self._result.best:
             least = min(candidate.key for _, candidate in self._result.best)
             self._result.best = [found for found in self._result.best if found[1].key == least]
 
     def _greedy(self, ties: tuple[BlockEdge, ...]) -> Candidate | None:
-        cuts: frozenset[int] = frozenset()
-        while True:
-            candidate = self._candidate(ties, cuts)
-            if candidate is None or not candidate.supply.radial:
-                return None
+        """Cut again and again what cures the violation for the fewest customers, or else does most against it."""
+        candidate = self._candidate(ties, frozenset())
+        while candidate is not None and candidate.supply.radial:
             violation, part, _ = self._judge(candidate)
             if violation is None:
                 return candidate
-            options = [o for p in ((part,) if part else candidate.supply.parts) for o in drops(p, self._graph)]
-            if len(cuts) >= self._settings.max_cuts or not options:
+            if len(candidate.cuts) >= self._settings.max_cuts:
                 return None
-            cuts |= {self._greedy_cut(options, violation, last=len(cuts) + 1 == self._settings.max_cuts)}
+            candidate = self._greedy_cut(candidate, part, violation)
+        return None
 
-    def _greedy_cut(self, options: list[tuple[int, int, float]], violation: Violation, *, last: bool) -> int:
-        needed = self._excess_kva(violation)
-        enough = [o for o in options if o[2] >= needed] if needed > 0 and not last else []
-        return min(enough, key=lambda o: (o[1], o[0]))[0] if enough else max(options, key=lambda o: (o[2], -o[0]))[0]
+    def _greedy_cut(self, candidate: Candidate, part: Part | None, violation: Violation) -> Candidate | None:
+        options = [o for p in ((part,) if part else candidate.supply.parts) for o in drops(p, self._graph)]
+        best: Candidate | None = None
+        least = math.inf
+        for switch, customers, _ in sorted(options, key=lambda option: option[1:]):
+            following = self._candidate(candidate.ties, candidate.cuts | {switch})
+            if following is None:
+                continue
+            left = self._judge(following)[0]
+            if left is None:
+                return following
+            gain = abs(violation.value - left.value) if left.kind is violation.kind else 0.0
+            if gain > 0 and customers / gain < least:
+                best, least = following, customers / gain
+        return best
