@@ -23,8 +23,6 @@ from twin.timebase import SimTime
 
 JOURNALS = ("director_journal", "grid_journal", "field_journal", "control_room_journal")
 RANK = {name: rank for rank, name in enumerate(("director", "grid", "field", "session", "control_room"))}
-INTERRUPTION_MS = 500
-"""An interruption longer than this is worth a picture of the grid."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ class Pictures:
     """States of the grid for the report: before the first event, at the worst, after the run."""
 
     states: dict[str, tuple[SimTime, GridState]] = field(default_factory=dict)
+    last: tuple[SimTime, GridState] | None = None
     disturbed: bool = False
 
     def look(self, state: GridState, now: SimTime, disturbed: bool) -> None:
@@ -55,7 +54,11 @@ class Pictures:
             worst is None or state.customers_interrupted > worst[1].customers_interrupted
         ):
             self.states["fault"] = (now, state)
-        self.states["after"] = (now, state)
+        self.last = (now, state)
+
+    def in_order(self) -> dict[str, tuple[SimTime, GridState]]:
+        """The pictures by their label, in the order of time."""
+        return {**self.states, **({"after": self.last} if self.last else {})}
 
 
 class RecorderSimulator(CycleSimulator):

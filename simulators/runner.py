@@ -245,7 +245,7 @@ class _Run:
         )
 
     def _write_grid(self) -> None:
-        states = self.world.recorder.pictures.states if self.world else {}
+        states = self.world.recorder.pictures.in_order() if self.world else {}
         data = grid_json(self.p.plant)
         data["states"] = [_picture(label, t_ms, state) for label, (t_ms, state) in states.items()]
         write_json(self.result.folder / "grid.json", data)

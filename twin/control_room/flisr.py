@@ -131,8 +131,12 @@ class FlisrDesk:
 
     def _note_location(self, incident: Incident, now: SimTime) -> None:
         assert incident.location is not None
-        zones = [{"zone": c.name, "probability": round(c.probability, 4)} for c in incident.location.candidates[:3]]
-        data = {"zones": zones, "text": incident.location.sentence}
+        likely = incident.location.candidates[:3]
+        data = {
+            "zones": [candidate.name for candidate in likely],
+            "probabilities": [round(candidate.probability, 4) for candidate in likely],
+            "text": incident.location.sentence,
+        }
         self._record(JournalEntry(now, "control_room", "location", self._name(incident), data))
 
     def _name(self, incident: Incident) -> str:

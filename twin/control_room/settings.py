@@ -16,7 +16,9 @@ class ControlRoomSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    flisr_mode: Mode = Field(default="off", description="off; advisory: plans wait for the operator; automatic: carried out")
+    flisr_mode: Mode = Field(
+        default="off", description="off; advisory: plans wait for the operator; automatic: carried out"
+    )
     flisr_settle_ms: int = Field(
         default=5_000, ge=0, le=600_000, description="Wait after the last sign of a fault before it is located"
     )
