@@ -281,7 +281,7 @@ def test_dialogue__link_ends_with_the_image_of_the_station(seed: int) -> None:
     seen = {sample.point: (sample.value, sample.quality) for sample in line.samples()}
     image = {point: (value, Quality(quality)) for point, value, quality in line.station.snapshot()["image"]}
     assert len(image) > 1
-    assert seen == {name: (0.0, Quality.INVALID) for name in seen} | image
+    assert seen == dict.fromkeys(seen, (0.0, Quality.INVALID)) | image
     assert len(seen) == 43
 
 
