@@ -79,7 +79,8 @@ class MeasurandScan:
         self._scanned_ms = state["scanned_ms"]
 
     def _sample(self, row: int, *, spontaneous: bool) -> Sample:
-        point, value = self._points[row], float(self._value[row])
+        # telecontrol carries measured values as IEEE short floats, whatever the protocol
+        point, value = self._points[row], float(np.float32(self._value[row]))
         known = value == value
         return Sample(
             point.station,

@@ -78,7 +78,8 @@ class FlisrDesk:
         head_open = watch.position.good() & (watch.position.values() == DoublePosition.OPEN)
         tripped = watch.trip.is_set() | watch.lockout.is_set()
         still_trying = watch.reclose_active.is_set() & ~watch.lockout.is_set()
-        return self._network.switches.feeder_head & head_open & tripped & ~still_trying
+        result: Bools = self._network.switches.feeder_head & head_open & tripped & ~still_trying
+        return result
 
     def _is_over(self, device: int) -> bool:
         """The head is closed again, so that the next trip is a new fault."""
@@ -91,9 +92,7 @@ class FlisrDesk:
     # -- dealing --------------------------------------------------------------------------------------------------
 
     def _open(self, device: int, now: SimTime) -> None:
-        trip = self._watch.trip
-        trip_t_ms = int(trip.source_t_ms()[device]) if trip.is_set()[device] else now
-        incident = Incident(device, trip_t_ms)
+        incident = Incident(device, int(self._watch.disturbed_since[device]))
         self._incidents[device] = incident
         self._plan(incident, now)
 

@@ -20,6 +20,8 @@ from twin.timebase import SimTime
 INDICATION_SLACK_MS = 2_000
 """How long before the trip an indication may have come and still belong to its fault."""
 
+NOT_DISTURBED = -1
+
 UNUSABLE = int(Quality.INVALID | Quality.NOT_TOPICAL | Quality.BLOCKED)
 
 
@@ -55,7 +57,8 @@ class SwitchPoints:
 
     def is_set(self) -> Bools:
         """Where the value can be used and is 1."""
-        return self.good() & (self.values() == 1.0)
+        result: Bools = self.good() & (self.values() == 1.0)
+        return result
 
     def source_t_ms(self) -> Floats:
         """When the value came about, -1 where there is none."""
@@ -90,6 +93,7 @@ class NetworkWatch:
         operable = {d.equipment for d in definitions if d.quantity == "operate"}
         self._remote = np.array([name in operable for name in network.switches.names], dtype=np.bool_)
         self.closed_before = network.switches.normally_closed.copy()
+        self.disturbed_since = np.full(network.switches.n, NOT_DISTURBED, dtype=np.int64)
         self.head_p_kw = np.full(network.switches.n, np.nan)
         self.head_q_kvar = np.full(network.switches.n, np.nan)
 
@@ -103,7 +107,9 @@ class NetworkWatch:
 
     def follow(self) -> None:
         """Take over what the telemetry says of the undisturbed network; to be called every cycle."""
-        calm = ~self.disturbed()
+        disturbed = self.disturbed()
+        self._date(disturbed)
+        calm = ~disturbed
         known = self.position.good()
         position = self.position.values()
         closed, opened = position == DoublePosition.CLOSED, position == DoublePosition.OPEN
@@ -112,6 +118,14 @@ class NetworkWatch:
         metered = calm & known & closed & self._p_kw.good() & self._q_kvar.good()
         self.head_p_kw[metered] = self._p_kw.values()[metered]
         self.head_q_kvar[metered] = self._q_kvar.values()[metered]
+
+    def _date(self, disturbed: Bools) -> None:
+        """Keep when the protection of a switch first acted: over all shots of an auto-reclosing."""
+        flags = (self.trip, self.reclose_active, self.lockout)
+        first = np.min([np.where(f.is_set(), f.source_t_ms(), np.inf) for f in flags], axis=0)
+        new = disturbed & (self.disturbed_since == NOT_DISTURBED)
+        self.disturbed_since[new] = first[new].astype(np.int64)
+        self.disturbed_since[~disturbed] = NOT_DISTURBED
 
     def last_sign(self) -> SimTime:
         """When the last trip, reclosing, indication or movement of a feeder head came about at the source."""
@@ -124,7 +138,7 @@ class NetworkWatch:
         return int(np.max(np.concatenate([*times, moved]), initial=-1.0))
 
     def observe(self, now: SimTime, trip_t_ms: SimTime, p_kw: Floats, q_kvar: Floats) -> Observation:
-        """All that is known at ``now`` about a fault whose trip came at ``trip_t_ms``."""
+        """All that is known at ``now`` about a fault whose first trip came at ``trip_t_ms``."""
         since = trip_t_ms - INDICATION_SLACK_MS
         forward, reverse = self._forward, self._reverse
         fresh_forward = forward.is_set() & (forward.source_t_ms() >= since)
@@ -160,6 +174,7 @@ class NetworkWatch:
         """State as JSON-able data."""
         return {
             "closed_before": self.closed_before.tolist(),
+            "disturbed_since": self.disturbed_since.tolist(),
             "head_p_kw": _plain(self.head_p_kw),
             "head_q_kvar": _plain(self.head_q_kvar),
         }
@@ -167,6 +182,7 @@ class NetworkWatch:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`snapshot`."""
         self.closed_before = np.array(state["closed_before"], dtype=np.bool_)
+        self.disturbed_since = np.array(state["disturbed_since"], dtype=np.int64)
         self.head_p_kw = np.array(state["head_p_kw"], dtype=np.float64)
         self.head_q_kvar = np.array(state["head_q_kvar"], dtype=np.float64)
 
