@@ -26,6 +26,7 @@ from simulators.grid.simulator import GridSimulator
 from simulators.preparation import Preparation
 from simulators.profiles import ProfileSimulator
 from simulators.recorder import RecorderSimulator
+from simulators.teardown import shut_down
 from twin.control_room import ControlRoom, ControlRoomSettings
 from twin.errors import Blame, TwinError
 from twin.historian import JournalFile, SampleFile
@@ -38,6 +39,7 @@ from twin.outstations.iec104 import Iec104Outstation
 from twin.outstations.in_process import InProcessOutstation
 from twin.outstations.lockstep import LockstepStations
 from twin.outstations.model import CommandHandler, Outstation
+from twin.outstations.silent import SilentOutstation
 from twin.points.model import PointDefinition, PointKind
 from twin.scenario import PlantState
 from twin.scenario.expectations import ExpectationMonitor
@@ -140,9 +142,11 @@ class World:
 
     def close(self) -> None:
         """End every simulator, connection, listener and thread."""
-        self._mosaik.shutdown()
-        for thread in self._threads:
-            thread.stop()
+        try:
+            shut_down(self._mosaik)
+        finally:
+            for thread in self._threads:
+                thread.stop()
 
 
 def build_world(
@@ -185,7 +189,7 @@ class _Builder:
         """Let go of what was opened before something failed."""
         for acceptor in self.acceptors.values():
             acceptor.close()
-        self.mosaik.shutdown()
+        shut_down(self.mosaik)
         for thread in self.threads:
             thread.stop()
 
@@ -225,7 +229,9 @@ class _Builder:
 
     def stations(self, desk: CommandHandler) -> LockstepStations:
         outstations = {
-            s.name: make_outstation(self.protocol_of(s.name), s.name, self.points_of(s.name), desk, self.p.time_base)
+            s.name: SilentOutstation(s.name)
+            if not self.settings(s.name).answers
+            else make_outstation(self.protocol_of(s.name), s.name, self.points_of(s.name), desk, self.p.time_base)
             for s in self.p.derivation.remote_stations
         }
         measured = frozenset(p.name for p in self.p.derivation.points if p.kind is PointKind.MEASURAND)

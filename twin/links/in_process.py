@@ -1,4 +1,8 @@
-"""The controlling side of the in-process link; see ``twin.outstations.in_process`` for the dialogue."""
+"""The controlling side of the in-process link; see ``twin.outstations.in_process`` for the dialogue.
+
+It supervises its station as IEC 60870-5-104 does with T1 and T3: what is asked must be answered within a limit,
+and a station that has been quiet for long is asked for a sign of life.
+"""
 
 from __future__ import annotations
 
@@ -18,33 +22,60 @@ from twin.points.model import Quality, Sample
 from twin.timebase import NEVER, SimTime
 
 Message = list[Any]
+ANSWER_LIMIT_MS = 15_000
+"""The longest a station may take to answer, as T1 of IEC 60870-5-104."""
+TEST_AFTER_MS = 20_000
+"""How long a station may be quiet before it is tested, as T3 of IEC 60870-5-104."""
 
 
 class InProcessMasterSession:
-    """A session without a protocol: no frames, no acknowledgements, no timers."""
+    """A session without a protocol: no frames and no acknowledgements."""
 
     def __init__(self, station: str) -> None:
         self.station = station
         self._outbox: list[Message] = []
         self._events: list[LinkEvent] = []
+        self._unanswered: dict[str, SimTime] = {}
+        self._test_at: SimTime = NEVER
+        self._close_reason = ""
 
     def connected(self, now: SimTime) -> None:
+        self._forget()
+        self._test_at = now + TEST_AFTER_MS
         self._state(SessionState.CONNECTED, now)
-        self._outbox.append(["start"])
+        self._ask("start", ["start"], now)
 
     def disconnected(self, now: SimTime, reason: str) -> None:
-        self._outbox.clear()
+        self._forget()
         self._state(SessionState.LOST, now, reason)
 
+    def _forget(self) -> None:
+        self._outbox.clear()
+        self._unanswered.clear()
+        self._test_at = NEVER
+        self._close_reason = ""
+
+    def _ask(self, what: str, message: Message, now: SimTime) -> None:
+        """Send a message that must be answered in time."""
+        self._outbox.append(message)
+        self._unanswered.setdefault(what, now + ANSWER_LIMIT_MS)
+
     def receive(self, payload: list[Message], now: SimTime) -> None:
+        self._test_at = now + TEST_AFTER_MS
         for name, *arguments in payload:
             _HANDLERS[name](self, now, *arguments)
 
     def tick(self, now: SimTime) -> None:
-        """There are no timers."""
+        for what, deadline in self._unanswered.items():
+            if deadline <= now:
+                self._close_reason = f"no answer to {what} within {ANSWER_LIMIT_MS} ms"
+                return
+        if self._test_at <= now:
+            self._test_at = now + TEST_AFTER_MS
+            self._ask("test", ["test"], now)
 
     def next_timer(self) -> SimTime:
-        return NEVER
+        return NEVER if self._close_reason else min(self._test_at, *self._unanswered.values(), NEVER)
 
     def payload_to_send(self) -> list[Message]:
         sent, self._outbox = self._outbox, []
@@ -52,19 +83,23 @@ class InProcessMasterSession:
 
     @property
     def close_reason(self) -> str:
-        return ""
+        return self._close_reason
 
     def select(self, command: LinkCommand, now: SimTime) -> None:
-        self._outbox.append(["select", command.command_id, command.point, command.value])
+        self._order("select", command, now)
 
     def operate(self, command: LinkCommand, now: SimTime) -> None:
-        self._outbox.append(["operate", command.command_id, command.point, command.value])
+        self._order("operate", command, now)
 
     def cancel(self, command: LinkCommand, now: SimTime) -> None:
-        self._outbox.append(["cancel", command.command_id, command.point, command.value])
+        self._order("cancel", command, now)
+
+    def _order(self, verb: str, command: LinkCommand, now: SimTime) -> None:
+        message = [verb, command.command_id, command.point, command.value]
+        self._ask(f"command {command.command_id}", message, now)
 
     def interrogate(self, now: SimTime) -> None:
-        self._outbox.append(["interrogate"])
+        self._ask("interrogation", ["interrogate"], now)
 
     def take_events(self) -> list[LinkEvent]:
         events, self._events = self._events, []
@@ -74,10 +109,15 @@ class InProcessMasterSession:
         self._events.append(SessionEvent(self.station, state, now, detail))
 
     def _started(self, now: SimTime) -> None:
+        self._unanswered.pop("start", None)
         self._state(SessionState.STARTED, now)
         self.interrogate(now)
 
+    def _tested(self, now: SimTime) -> None:
+        self._unanswered.pop("test", None)
+
     def _image(self, now: SimTime, rows: list[Message]) -> None:
+        self._unanswered.pop("interrogation", None)
         for point, value, quality, _ in rows:
             # an interrogated value carries no time of its own, as on IEC 104
             sample = Sample(self.station, point, value, Quality(quality), now, spontaneous=False)
@@ -90,19 +130,29 @@ class InProcessMasterSession:
             self._events.append(ArrivedSample(sample, now))
 
     def _reply(self, now: SimTime, command_id: int, kind: str, cause: str) -> None:
+        self._unanswered.pop(f"command {command_id}", None)
         self._events.append(CommandReply(self.station, command_id, ReplyKind(kind), now, cause))
 
     def snapshot(self) -> Mapping[str, Any]:
         if self._events:
             raise RuntimeError(f"link {self.station}: snapshot with events not taken")
-        return {"outbox": self._outbox}
+        return {
+            "outbox": list(self._outbox),
+            "unanswered": dict(self._unanswered),
+            "test_at": self._test_at,
+            "close_reason": self._close_reason,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._outbox = list(state["outbox"])
+        self._unanswered = dict(state["unanswered"])
+        self._test_at = state["test_at"]
+        self._close_reason = state["close_reason"]
 
 
 _HANDLERS: Mapping[str, Any] = {
     "started": InProcessMasterSession._started,
+    "tested": InProcessMasterSession._tested,
     "image": InProcessMasterSession._image,
     "samples": InProcessMasterSession._samples,
     "reply": InProcessMasterSession._reply,

@@ -57,6 +57,9 @@ class InProcessOutstationSession:
             self.outbox.append(["samples", self.outstation.buffer])
             self.outstation.buffer = []
 
+    def _test(self, now: SimTime) -> None:
+        self.outbox.append(["tested"])
+
     def _interrogate(self, now: SimTime) -> None:
         self.outbox.append(["image", [_row(sample) for sample in self.outstation.image.values()]])
 
@@ -99,6 +102,7 @@ class InProcessOutstationSession:
 
 _HANDLERS: Mapping[str, Any] = {
     "start": InProcessOutstationSession._start,
+    "test": InProcessOutstationSession._test,
     "interrogate": InProcessOutstationSession._interrogate,
     "select": InProcessOutstationSession._select,
     "operate": InProcessOutstationSession._operate,

@@ -142,6 +142,8 @@ class StationSettings(ScenarioModel):
     """The address the station listens at; chosen by the twin if left out."""
     port: Annotated[int | None, Field(strict=True, ge=1, le=65_535)] = None
     """The TCP port the station listens at; chosen by the twin if left out."""
+    answers: Flag = True
+    """false: the station takes the connection and says nothing."""
 
     @field_validator("protocol", mode="after")
     @classmethod

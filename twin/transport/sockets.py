@@ -7,6 +7,7 @@ octets. One loop serves all listeners (field side) or all connections (control s
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -134,7 +135,13 @@ def connect(io: IoThread, station: str, host: str, port: int, limit_s: float = 1
     except TimeoutError as error:
         raise ConnectionFailedError(station, host, port, f"no answer within {limit_s:g} s") from error
     except OSError as error:
-        raise ConnectionFailedError(station, host, port, error.strerror or str(error)) from error
+        raise ConnectionFailedError(station, host, port, _reason(error)) from error
+
+
+def _reason(error: OSError) -> str:
+    """What the system says, without the address that asyncio adds."""
+    said = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+    return said[:1].lower() + said[1:]
 
 
 class Listener:
@@ -148,7 +155,7 @@ class Listener:
         try:
             self._server = io.call(self._listen(host, port))
         except OSError as error:
-            raise ListenError(station, host, port, error.strerror or str(error)) from error
+            raise ListenError(station, host, port, _reason(error)) from error
         self.host, self.port = self._server.sockets[0].getsockname()[:2]
 
     async def _listen(self, host: str, port: int) -> asyncio.Server:
