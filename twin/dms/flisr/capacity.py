@@ -1,22 +1,29 @@
-"""A quick lower bound of the loading on the way to a part: spares the search hopeless power flows.
+"""A quick estimate of the loading on the way to a part: spares the search hopeless power flows.
 
-Losses and the voltage drop of the additional load are left out, which both add current, so that what is ruled out
-here cannot be supplied. Not for accepting anything.
+The estimate adds powers. Losses and the voltage drop of the additional load, which both add current, are left out at
+first and learned from solved states that are close to the limit. Not for accepting anything.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twin.dms.check import StateChecker, Violation
+from twin.dms.check import StateChecker, Violation, ViolationKind
 from twin.dms.flisr.blocks import BlockGraph, Part
 from twin.network.model import Bools, Network
 from twin.network.topology import Topology
 from twin.solvers.model import PowerFlowResult
 
-_MARGIN = 1.03
-"""Charging of lines and rounding may lower a loading by this much against the bound."""
+_NOTHING_LEARNED = 0.97
+"""Loading over its estimate: at least this (charging of lines may lower it)."""
+
+_LOCATION = 0.97
+"""The same demand elsewhere in a part may load the way less by this factor."""
+
+_CLOSE = 1.15
+"""Overloads up to this many times the limit teach something about the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,16 @@ class PathBranch:
     limit_kva: float
 
 
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """An overload to be expected: how much less demand there must be at least, on the parts behind ``branch``."""
+
+    branch: int
+    loading: float
+    kva: float
+    roots: tuple[int, ...]
+
+
 class SupplyCapacity:
     """The ways from the sources to each root switch of a block graph, in the state before restoration."""
 
@@ -39,17 +56,44 @@ class SupplyCapacity:
         self._state = self._topology.state(base_closed)
         self._result = checker.flows(base_closed)
         self._paths: dict[int, tuple[PathBranch, ...]] = {}
+        self._least_ratio: dict[int, float] = {}
+        self._demand: dict[int, tuple[float, float]] = {}
 
-    def overload(self, part: Part) -> Violation | None:
-        """The worst certain overload if ``part`` is supplied through its root, None if the bound allows it."""
-        p_kw = sum(self._graph.p_kw[block] for block, _, _ in part.via)
-        q_kvar = sum(self._graph.q_kvar[block] for block, _, _ in part.via)
-        worst, worst_kva = None, 0.0
-        for way in self._path(part.root):
-            s_kva = math.hypot(way.p_kw + p_kw, way.q_kvar + q_kvar)
-            if s_kva > way.limit_kva * _MARGIN and s_kva / way.rated_kva > worst_kva:
-                worst, worst_kva = way, s_kva / way.rated_kva
-        return None if worst is None else self._checker.overload(worst.branch, worst_kva)
+    def learn(self, parts: Sequence[Part], violation: Violation) -> None:
+        """Take note of a solved overload that is close to its limit."""
+        if violation.kind is not ViolationKind.LOADING:
+            return
+        for way, s_kva, _ in self._carrying(parts):
+            if way.branch == violation.index and violation.value <= _CLOSE * way.limit_kva / way.rated_kva:
+                ratio = violation.value * way.rated_kva / s_kva
+                self._least_ratio[way.branch] = min(ratio, self._least_ratio.get(way.branch, ratio))
+
+    def excess(self, parts: Sequence[Part]) -> Excess | None:
+        """The largest overload that is to be expected if ``parts`` are supplied, None if there is none."""
+        worst: Excess | None = None
+        for way, s_kva, roots in self._carrying(parts):
+            ratio = max(self._least_ratio.get(way.branch, 0.0) * _LOCATION, _NOTHING_LEARNED)
+            kva = s_kva - way.limit_kva / ratio
+            if kva > 0 and (worst is None or kva > worst.kva):
+                worst = Excess(way.branch, s_kva * ratio / way.rated_kva, kva, roots)
+        return worst
+
+    def _carrying(self, parts: Sequence[Part]) -> list[tuple[PathBranch, float, tuple[int, ...]]]:
+        """Each branch on the ways to ``parts`` with the kVA it would carry and the roots behind it."""
+        load: dict[int, tuple[PathBranch, float, float, tuple[int, ...]]] = {}
+        for part in parts:
+            p_kw, q_kvar = self._demand_of(part)
+            for way in self._path(part.root):
+                _, p_sum, q_sum, roots = load.get(way.branch, (way, way.p_kw, way.q_kvar, ()))
+                load[way.branch] = (way, p_sum + p_kw, q_sum + q_kvar, (*roots, part.root))
+        return [(way, math.hypot(p_kw, q_kvar), roots) for way, p_kw, q_kvar, roots in load.values()]
+
+    def _demand_of(self, part: Part) -> tuple[float, float]:
+        if part.mask not in self._demand:
+            blocks = [block for block, _, _ in part.via]
+            p_kw = sum(self._graph.p_kw[block] for block in blocks)
+            self._demand[part.mask] = (p_kw, sum(self._graph.q_kvar[block] for block in blocks))
+        return self._demand[part.mask]
 
     def _path(self, root: int) -> tuple[PathBranch, ...]:
         if root not in self._paths:

@@ -22,9 +22,6 @@ from twin.network.model import Bools, Network
 _MONOTONE = {ViolationKind.LOADING, ViolationKind.UNDERVOLTAGE, ViolationKind.NO_SOLUTION}
 """Limits that more load on the same root can only break further."""
 
-_DROP_MARGIN = 1.3
-"""A drop counts this much against an overload: losses and voltage fall with it."""
-
 _SEARCH_SHARE = 0.75
 """Of the evaluations; the rest is kept for the greedy try if nothing has been found by then."""
 
@@ -171,7 +168,7 @@ class RestorationSearch:
                 return True
         self._reject(candidate, violation)
         not_restored, operations = candidate.key
-        for switch, customers in self._helpful_drops(candidate, part, violation):
+        for switch, customers in self._helpful_drops(candidate, part):
             key = (not_restored + customers, operations + 1)
             self._push(Choice(candidate.ties, candidate.cuts | {switch}, key))
         return False
@@ -186,30 +183,21 @@ class RestorationSearch:
         if closing:
             self._result.rejections.append(Rejection(closing, tuple(sorted(candidate.cuts)), violation))
 
-    def _helpful_drops(self, candidate: Candidate, part: Part | None, violation: Violation) -> list[tuple[int, int]]:
+    def _helpful_drops(self, candidate: Candidate, part: Part | None) -> list[tuple[int, int]]:
         """Cuts that may cure the violation, as (switch, customers dropped).
 
-        They lie within the part at fault and are large enough as far as can be told.
+        They lie within the part at fault, or behind an overloaded branch, and are large enough as far as can be told.
         """
-        if len(candidate.cuts) >= self._settings.max_cuts:
+        further = self._settings.max_cuts - len(candidate.cuts) - 1
+        if further < 0:
             return []
-        found: list[tuple[int, int]] = []
-        for one in candidate.supply.parts if part is None else (part,):
-            options = drops(one, self._graph)
-            further = self._settings.max_cuts - len(candidate.cuts) - 1
-            largest = max((kva for _, _, kva in options), default=0.0)
-            needed = self._excess_kva(violation) / _DROP_MARGIN - further * largest
-            found += [(switch, customers) for switch, customers, kva in options if kva >= needed]
-        return found
-
-    def _excess_kva(self, violation: Violation) -> float:
-        if violation.kind is not ViolationKind.LOADING:
-            return 0.0
-        network = self._network
-        branch = violation.index
-        v_kv = float(network.nodes.v_nominal_kv[network.branch_from[branch]])
-        rating_kva = math.sqrt(3.0) * v_kv * float(network.branch_i_max_a[branch])
-        return rating_kva * (violation.value - self._settings.max_loading)
+        parts = candidate.supply.parts if part is None else (part,)
+        excess = self._capacity.excess(parts)
+        behind = [p for p in parts if excess is None or p.root in excess.roots]
+        options = [option for one in behind for option in drops(one, self._graph)]
+        largest = max((kva for _, _, kva in options), default=0.0)
+        needed = 0.0 if excess is None else excess.kva - further * largest
+        return [(switch, customers) for switch, customers, kva in options if kva >= needed]
 
     # --- judgement ---------------------------------------------------------------------------------------------
 
@@ -220,8 +208,14 @@ class RestorationSearch:
             violation = self._alone(part, candidate)
             if violation is not None:
                 return violation, part, 0.0
+        if len(parts) > 1 and candidate.closing in self._explained:
+            excess = self._capacity.excess(parts)
+            if excess is not None:
+                return self._checker.overload(excess.branch, excess.loading), None, 0.0
         state = self._solve(candidate.cuts, parts)
         violation = state.violations[0] if state.violations else None
+        if violation is not None:
+            self._capacity.learn(parts, violation)
         return violation, None, state.check.losses_kw or 0.0
 
     def _alone(self, part: Part, candidate: Candidate) -> Violation | None:
@@ -236,13 +230,14 @@ class RestorationSearch:
             if edges & part.edges == edges:
                 return self._solo[edges]
         if candidate.closing in self._explained:
-            estimate = self._capacity.overload(part)
-            if estimate is not None:
-                return estimate
+            excess = self._capacity.excess((part,))
+            if excess is not None:
+                return self._checker.overload(excess.branch, excess.loading)
         state = self._solve(candidate.cuts, (part,))
         violation = state.violations[0] if state.violations else None
         self._solo[part.edges] = violation
         if violation is not None and violation.kind in _MONOTONE:
+            self._capacity.learn((part,), violation)
             known = self._too_much.setdefault(part.root, [])
             known[:] = [edges for edges in known if edges & part.edges != part.edges]
             known.append(part.edges)
