@@ -3,11 +3,15 @@
 from twin.dms.flisr.application import make_plan, replan
 from twin.dms.flisr.locate import locate
 from twin.dms.flisr.model import FlisrSettings, Location, Observation, ZoneCandidate, healthy_observation
+from twin.dms.flisr.trigger import FlisrTrigger, HeadSigns, TriggerState
 
 __all__ = [
     "FlisrSettings",
+    "FlisrTrigger",
+    "HeadSigns",
     "Location",
     "Observation",
+    "TriggerState",
     "ZoneCandidate",
     "healthy_observation",
     "locate",

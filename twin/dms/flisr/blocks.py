@@ -76,7 +76,6 @@ class Supply:
     """What a choice of ties and cuts leads to. ``loop`` is one closed loop's inner switches (empty if radial)."""
 
     parts: tuple[Part, ...]
-    reached: int
     n_loops: int
     loop: tuple[int, ...]
     idle_ties: bool
@@ -279,11 +278,10 @@ class SupplyFinder:
             part = self._spread(root, start, chains, cuts, parent, extra)
             if root.switch not in self._phantom:
                 parts.append(part)
-        reached = sum(part.mask for part in parts)
         used = {edge.switch for edge, _ in parent.values()} | {edge.switch for edge, _, _ in extra}
         idle = any(tie.switch not in used for tie in ties)
         loop = self._loop(parent, extra[0]) if extra else ()
-        return Supply(tuple(parts), reached, len({edge.switch for edge, _, _ in extra}), loop, idle)
+        return Supply(tuple(parts), len({edge.switch for edge, _, _ in extra}), loop, idle)
 
     def _spread(
         self,

@@ -144,7 +144,7 @@ class RestorationSearch:
         supply = self._finder.supply(ties, cuts)
         if supply.idle_ties or len(cuts) + supply.n_loops > self._settings.max_cuts:
             return None
-        restored = sum(c for block, c in enumerate(self._graph.customers) if supply.reached >> block & 1)
+        restored = sum(self._graph.customers[block] for part in supply.parts for block, _, _ in part.via)
         key = (self._graph.total_customers - restored, len(ties) + len(cuts) + supply.n_loops)
         return Candidate(ties, cuts, supply, key)
 
