@@ -127,6 +127,7 @@ class Iec104MasterSession:
         self.unexpected_answers = 0
         self._time_base = time_base
         self._points = {definition.name: definition for definition in points}
+        self._inputs = {(d.address.common_address, d.address.ioa): _input_types(d) for d in points}
         self._by_address = {(d.address.common_address, d.address.ioa): d for d in points}
         self._common_addresses = sorted({d.address.common_address for d in points})
         self._connection: Connection | None = None
@@ -262,7 +263,7 @@ class Iec104MasterSession:
             definition = self._by_address.get((asdu.common_address, o.ioa))
             if definition is None:
                 self.unknown_objects += 1
-            elif definition.kind.is_output or not type_suits(definition.kind, asdu.type_id):
+            elif asdu.type_id not in self._inputs[asdu.common_address, o.ioa]:
                 self.unsuitable_objects += 1
             else:
                 self._events.append(ArrivedSample(self._sample(definition, o, spontaneous, now), now))
@@ -373,6 +374,13 @@ class Iec104MasterSession:
         }
         self.unknown_objects, self.unsuitable_objects, self.unexpected_answers = state["counts"]
         self._events = []
+
+
+def _input_types(definition: PointDefinition) -> tuple[int, ...]:
+    """The types that may bring values of a point; none for an output."""
+    if definition.kind.is_output:
+        return ()
+    return tuple(type_id for type_id in TYPES if type_suits(definition.kind, type_id))
 
 
 _CAUSES = {int(cause) for cause in Cause}

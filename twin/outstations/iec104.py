@@ -7,51 +7,34 @@ sent with its time tag, another one only changes the image.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from twin.errors import TwinError
 from twin.outstations.iec104_commands import CommandDesk
-from twin.outstations.iec104_events import EventQueue, StationEvent, events_of
+from twin.outstations.iec104_events import EventQueue, StationEvent
+from twin.outstations.iec104_session import Iec104OutstationSession
 from twin.outstations.model import CommandHandler
-from twin.points.model import PointDefinition, PointKind, Quality, Sample
+from twin.points.model import PointDefinition, Quality, Sample
 from twin.protocols.iec104 import (
-    BROADCAST_COMMON_ADDRESS,
-    STATION_INTERROGATION,
-    TEST_PATTERN,
-    TYPES,
     Asdu,
-    AsduReceived,
     Cause,
-    Connection,
-    ConnectionClosed,
     ConnectionSettings,
-    Direction,
-    Event,
     InformationObject,
-    Role,
     TimeTag,
-    TransferStarted,
-    TransferState,
-    TransferStopped,
-    TypeId,
-    decode_asdu,
     mirrored,
-    packed,
     plain_type,
     tagged_type,
 )
-from twin.protocols.iec104.elements import EndOfInitialization
-from twin.protocols.iec104.mapping import command_value, element_of, type_suits
+from twin.protocols.iec104.mapping import element_of, type_suits
 from twin.timebase import SimTime, TimeBase
+
+__all__ = ["Iec104Outstation", "Iec104OutstationSession", "Iec104OutstationSettings", "PointMapError"]
 
 UNKNOWN_VALUE = (0.0, Quality.INVALID)
 """What a point holds before its first sample."""
-
-GENERAL_COUNTER_REQUEST = 5
 
 
 class PointMapError(TwinError):
@@ -70,6 +53,18 @@ class Iec104OutstationSettings(BaseModel):
     connection: ConnectionSettings = Field(default=ConnectionSettings(), description="window and time-outs")
     select_timeout_ms: int = Field(default=10_000, ge=1, description="how long a select stands without its execute")
     event_limit: int = Field(default=1_000, ge=1, description="most events kept for masters; the oldest are dropped")
+
+
+class _Input:
+    """Where the events of one input go."""
+
+    __slots__ = ("common_address", "ioa", "plain", "tagged")
+
+    def __init__(self, definition: PointDefinition) -> None:
+        self.common_address = definition.address.common_address
+        self.ioa = definition.address.ioa
+        self.plain = plain_type(definition.address.type_id)
+        self.tagged = tagged_type(definition.address.type_id)
 
 
 class Iec104Outstation:
@@ -91,6 +86,7 @@ class Iec104Outstation:
         self.settings = settings or Iec104OutstationSettings()
         self.time_base = time_base
         self.points = {definition.name: definition for definition in points}
+        self._inputs = {d.name: _Input(d) for d in points if not d.kind.is_output}
         self.by_address = _by_address(station, points)
         self.common_addresses = sorted({definition.address.common_address for definition in points})
         self.desk = CommandDesk(station, handler, self.settings.select_timeout_ms)
@@ -99,6 +95,7 @@ class Iec104Outstation:
         self.initialization_announced = False
         self.batch = 0
         self._image: dict[str, tuple[float, Quality]] = {}
+        self._last_tag: tuple[SimTime, TimeTag] | None = None
         self._sessions: list[Iec104OutstationSession] = []
         self._next_session = 1
 
@@ -136,16 +133,21 @@ class Iec104Outstation:
             self.buffer.extend(events)
 
     def _apply(self, sample: Sample) -> StationEvent | None:
-        definition = self.points.get(sample.point)
-        if definition is None or definition.kind.is_output:
+        target = self._inputs.get(sample.point)
+        if target is None:
             raise PointMapError(self.station, sample.point, "it is no input of this station")
         self._image[sample.point] = (sample.value, sample.quality)
         if not sample.spontaneous:
             return None
-        type_id = tagged_type(definition.address.type_id)
-        time = TimeTag.at(sample.source_t_ms, self.time_base)
-        o = InformationObject(definition.address.ioa, element_of(type_id, sample.value, sample.quality), time)
-        return StationEvent(self.batch, type_id, definition.address.common_address, o)
+        element = element_of(target.plain, sample.value, sample.quality)
+        o = InformationObject(target.ioa, element, self._tag(sample.source_t_ms))
+        return StationEvent(self.batch, target.tagged, target.common_address, o)
+
+    def _tag(self, t_ms: SimTime) -> TimeTag:
+        """The tag of an instant; the samples of one update mostly share it."""
+        if self._last_tag is None or self._last_tag[0] != t_ms:
+            self._last_tag = (t_ms, TimeTag.at(t_ms, self.time_base))
+        return self._last_tag[1]
 
     def finished(self, ticket: int, success: bool, now: SimTime) -> None:
         execution = self.desk.finished(ticket, success)
@@ -209,275 +211,3 @@ def _by_address(station: str, points: Sequence[PointDefinition]) -> dict[tuple[i
         if other is not definition:
             raise PointMapError(station, definition.name, f"it has the address of {other.name}")
     return table
-
-
-class Iec104OutstationSession:
-    """The controlled side of one connection; made by :meth:`Iec104Outstation.open_session`."""
-
-    def __init__(self, outstation: Iec104Outstation, number: int, now: SimTime) -> None:
-        self.number = number
-        self.events = EventQueue(outstation.settings.event_limit)
-        self.started_after_batch = 0
-        self._outstation = outstation
-        self._connection = Connection(Role.CONTROLLED, outstation.settings.connection, now)
-        self._sent_batches: deque[int] = deque()
-        self._close_reason = ""
-
-    @property
-    def started(self) -> bool:
-        """Whether the master has started data transfer."""
-        return self._connection.state is TransferState.STARTED
-
-    @property
-    def close_reason(self) -> str:
-        return self._close_reason
-
-    def receive(self, payload: bytes, now: SimTime) -> None:
-        self._act(self._connection.receive(payload, now), now)
-
-    def tick(self, now: SimTime) -> None:
-        self._outstation.desk.expire(now)
-        self._act(self._connection.tick(now), now)
-
-    def next_timer(self) -> SimTime:
-        return min(self._connection.next_timer(), self._outstation.desk.next_deadline(self.number))
-
-    def payload_to_send(self) -> bytes:
-        return self._connection.data_to_send()
-
-    def offer(self, events: Sequence[StationEvent], now: SimTime) -> None:
-        """Send events as the window allows; the rest waits here."""
-        self.events.extend(events)
-        self._send_events(now)
-
-    def reply(self, asdu: Asdu, now: SimTime) -> None:
-        """Send an answer; without effect where the master has stopped data transfer meanwhile."""
-        if self.started:
-            self._send(asdu, 0, now)
-
-    def undelivered(self) -> list[StationEvent]:
-        """Events this master has not acknowledged, oldest first; they are no longer in the session."""
-        unconfirmed = self._connection.unconfirmed
-        self._forget_confirmed(len(unconfirmed))
-        events = self._events_in(unconfirmed, list(self._sent_batches))
-        return events + self.events.take_all()
-
-    def _act(self, happened: Sequence[Event], now: SimTime) -> None:
-        for event in happened:
-            if isinstance(event, AsduReceived):
-                self._serve(event.asdu, now)
-            elif isinstance(event, TransferStarted):
-                self._announce(now)
-            elif isinstance(event, TransferStopped):
-                self._pause(event.unsent, now)
-            elif isinstance(event, ConnectionClosed):
-                self._close_reason = event.reason
-        self._send_events(now)
-
-    def _announce(self, now: SimTime) -> None:
-        station = self._outstation
-        self.started_after_batch = station.batch
-        if not station.initialization_announced:
-            station.initialization_announced = True
-            for common_address in station.common_addresses:
-                o = InformationObject(0, EndOfInitialization())
-                self.reply(Asdu(TypeId.M_EI_NA_1, Cause.INITIALIZED, common_address, (o,)), now)
-        self.events.extend(station.buffer.take_all())
-
-    def _pause(self, unsent: tuple[bytes, ...], now: SimTime) -> None:
-        batches = list(self._sent_batches)[len(self._sent_batches) - len(unsent) :]
-        self._sent_batches.clear()
-        self._outstation.take_back(self._events_in(unsent, batches) + self.events.take_all(), now)
-
-    @staticmethod
-    def _events_in(asdus: Sequence[bytes], batches: Sequence[int]) -> list[StationEvent]:
-        pairs = zip(asdus, batches, strict=True)
-        return [event for octets, batch in pairs if batch for event in events_of(batch, decode_asdu(octets))]
-
-    def _send(self, asdu: Asdu, batch: int, now: SimTime) -> None:
-        self._connection.send(asdu, now)
-        self._sent_batches.append(batch)
-        self._forget_confirmed(len(self._connection.unconfirmed))
-
-    def _forget_confirmed(self, unconfirmed: int) -> None:
-        while len(self._sent_batches) > unconfirmed:
-            self._sent_batches.popleft()
-
-    def _send_events(self, now: SimTime) -> None:
-        while self.started and len(self.events) and self._connection.window_open:
-            batch, asdus = self.events.take_batch()
-            for asdu in asdus:
-                self._send(asdu, batch, now)
-
-    # requests
-
-    def _serve(self, asdu: Asdu, now: SimTime) -> None:
-        service = _service(asdu.type_id)
-        if service is None:
-            self._reject(asdu, Cause.UNKNOWN_TYPE, now)
-            return
-        causes, broadcast, serve = service
-        if asdu.cause not in causes:
-            self._reject(asdu, Cause.UNKNOWN_CAUSE, now)
-        elif asdu.common_address in self._outstation.common_addresses:
-            serve(self, asdu, now)
-        elif broadcast and asdu.common_address == BROADCAST_COMMON_ADDRESS:
-            for common_address in self._outstation.common_addresses:
-                serve(self, _addressed(asdu, common_address), now)
-        else:
-            self._reject(asdu, Cause.UNKNOWN_COMMON_ADDRESS, now)
-
-    def _reject(self, asdu: Asdu, cause: Cause, now: SimTime) -> None:
-        self.reply(mirrored(asdu, cause, negative=True), now)
-
-    def _confirm(self, asdu: Asdu, positive: bool, now: SimTime) -> None:
-        deactivation = asdu.cause == Cause.DEACTIVATION
-        cause = Cause.DEACTIVATION_CON if deactivation else Cause.ACTIVATION_CON
-        self.reply(mirrored(asdu, cause, negative=not positive), now)
-
-    def _addresses_station(self, asdu: Asdu, now: SimTime) -> bool:
-        if asdu.objects[0].ioa == 0:
-            return True
-        self._reject(asdu, Cause.UNKNOWN_OBJECT_ADDRESS, now)
-        return False
-
-    def _interrogate(self, asdu: Asdu, now: SimTime) -> None:
-        if not self._addresses_station(asdu, now):
-            return
-        station_wide = asdu.objects[0].element.qualifier == STATION_INTERROGATION
-        # the answer is queued as a whole, so there is never an interrogation left to deactivate
-        self._confirm(asdu, station_wide and asdu.cause == Cause.ACTIVATION, now)
-        if station_wide and asdu.cause == Cause.ACTIVATION:
-            self._send_image(asdu, Cause.INTERROGATED_BY_STATION, lambda kind: kind is not PointKind.COUNTER, now)
-            self.reply(mirrored(asdu, Cause.ACTIVATION_TERMINATION), now)
-
-    def _interrogate_counters(self, asdu: Asdu, now: SimTime) -> None:
-        if not self._addresses_station(asdu, now):
-            return
-        wanted = asdu.objects[0].element
-        general = wanted.request == GENERAL_COUNTER_REQUEST and wanted.freeze == 0
-        self._confirm(asdu, general and asdu.cause == Cause.ACTIVATION, now)
-        if general and asdu.cause == Cause.ACTIVATION:
-            self._send_image(asdu, Cause.REQUESTED_BY_GENERAL_COUNTER, lambda kind: kind is PointKind.COUNTER, now)
-            self.reply(mirrored(asdu, Cause.ACTIVATION_TERMINATION), now)
-
-    def _send_image(self, asdu: Asdu, cause: Cause, wanted: Callable[[PointKind], bool], now: SimTime) -> None:
-        groups: dict[int, list[InformationObject]] = {}
-        for definition in self._outstation.points.values():
-            here = definition.address.common_address == asdu.common_address
-            if here and not definition.kind.is_output and wanted(definition.kind):
-                o = self._outstation.image_object(definition)
-                groups.setdefault(plain_type(definition.address.type_id), []).append(o)
-        for type_id in sorted(groups):
-            header = Asdu(type_id, cause, asdu.common_address, test=asdu.test, originator=asdu.originator)
-            for answer in packed(header, groups[type_id]):
-                self.reply(answer, now)
-
-    def _read(self, asdu: Asdu, now: SimTime) -> None:
-        definition = self._outstation.by_address.get((asdu.common_address, asdu.objects[0].ioa))
-        if definition is None or definition.kind.is_output:
-            self._reject(asdu, Cause.UNKNOWN_OBJECT_ADDRESS, now)
-            return
-        o = self._outstation.image_object(definition)
-        type_id = plain_type(definition.address.type_id)
-        self.reply(Asdu(type_id, Cause.REQUEST, asdu.common_address, (o,), originator=asdu.originator), now)
-
-    def _synchronize(self, asdu: Asdu, now: SimTime) -> None:
-        """The confirmation carries the station's own time before synchronisation (IEC 60870-5-5, 6.7)."""
-        if not self._addresses_station(asdu, now):
-            return
-        station, tag = self._outstation, asdu.objects[0].time
-        commanded = None if tag is None or tag.invalid else tag.sim_time(station.time_base)
-        if commanded is None:
-            self._confirm(asdu, False, now)
-            return
-        if not asdu.test:
-            station.clock_offset_ms = commanded - now
-        own = InformationObject(0, asdu.objects[0].element, TimeTag.at(now, station.time_base))
-        self._confirm(_with_object(asdu, own), True, now)
-
-    def _test(self, asdu: Asdu, now: SimTime) -> None:
-        fixed = asdu.type_id == TypeId.C_TS_NA_1
-        self._confirm(asdu, not fixed or asdu.objects[0].element.value == TEST_PATTERN, now)
-
-    def _command(self, asdu: Asdu, now: SimTime) -> None:
-        o = asdu.objects[0]
-        definition = self._outstation.by_address.get((asdu.common_address, o.ioa))
-        if definition is None or plain_type(definition.address.type_id) != plain_type(asdu.type_id):
-            self._reject(asdu, Cause.UNKNOWN_OBJECT_ADDRESS, now)
-        elif asdu.cause == Cause.DEACTIVATION:
-            self._confirm(asdu, self._outstation.desk.cancel(self.number, definition, now), now)
-        else:
-            self._activate(asdu, definition, command_value(o.element), now)
-
-    def _activate(self, asdu: Asdu, definition: PointDefinition, value: float | None, now: SimTime) -> None:
-        if value is None:
-            self._confirm(asdu, False, now)
-        elif asdu.test:
-            self._confirm(asdu, True, now)  # the test bit exercises the transmission, never the process
-        elif asdu.objects[0].element.select:
-            self._confirm(asdu, self._outstation.desk.select(self.number, definition, value, now), now)
-        else:
-            self._execute(asdu, definition, value, now)
-
-    def _execute(self, asdu: Asdu, definition: PointDefinition, value: float, now: SimTime) -> None:
-        desk = self._outstation.desk
-        ticket = desk.execute(self.number, definition, value, asdu, now)
-        self._confirm(asdu, ticket is not None, now)
-        if ticket is not None and (done := desk.confirmed(ticket)) is not None:
-            self._outstation.terminate(done.owner, done.asdu, bool(done.outcome), now)
-
-    # state as data
-
-    def snapshot(self) -> dict[str, Any]:
-        """State as JSON-able values."""
-        return {
-            "number": self.number,
-            "connection": self._connection.snapshot(),
-            "events": self.events.snapshot(),
-            "sent_batches": list(self._sent_batches),
-            "started_after_batch": self.started_after_batch,
-            "close_reason": self._close_reason,
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """The inverse of :meth:`snapshot`."""
-        self._connection.restore(state["connection"])
-        self.events.restore(state["events"])
-        self._sent_batches = deque(state["sent_batches"])
-        self.started_after_batch = state["started_after_batch"]
-        self._close_reason = state["close_reason"]
-
-
-def _addressed(asdu: Asdu, common_address: int) -> Asdu:
-    return Asdu(asdu.type_id, asdu.cause, common_address, asdu.objects, test=asdu.test, originator=asdu.originator)
-
-
-def _with_object(asdu: Asdu, o: InformationObject) -> Asdu:
-    return Asdu(asdu.type_id, asdu.cause, asdu.common_address, (o,), test=asdu.test, originator=asdu.originator)
-
-
-_Serve = Callable[[Iec104OutstationSession, Asdu, SimTime], None]
-_Service = tuple[frozenset[int], bool, _Serve]
-_ACT = frozenset({int(Cause.ACTIVATION)})
-_ACT_OR_DEACT = frozenset({int(Cause.ACTIVATION), int(Cause.DEACTIVATION)})
-_REQ = frozenset({int(Cause.REQUEST)})
-_Session = Iec104OutstationSession
-_SERVICES: dict[int, _Service] = {
-    TypeId.C_IC_NA_1: (_ACT_OR_DEACT, True, _Session._interrogate),
-    TypeId.C_CI_NA_1: (_ACT_OR_DEACT, True, _Session._interrogate_counters),
-    TypeId.C_RD_NA_1: (_REQ, False, _Session._read),
-    TypeId.C_CS_NA_1: (_ACT, True, _Session._synchronize),
-    TypeId.C_TS_NA_1: (_ACT, False, _Session._test),
-    TypeId.C_TS_TA_1: (_ACT, False, _Session._test),
-}
-"""What a station serves beside commands: allowed causes, whether the broadcast address is, and how."""
-
-_UNSERVED_COMMANDS = {TypeId.C_BO_NA_1, TypeId.C_BO_TA_1}
-
-
-def _service(type_id: int) -> _Service | None:
-    spec = TYPES.get(type_id)
-    if spec is not None and spec.direction is Direction.CONTROL and type_id not in _UNSERVED_COMMANDS:
-        return _ACT_OR_DEACT, False, _Session._command
-    return _SERVICES.get(type_id)

@@ -73,9 +73,10 @@ def _bounded(field: str, value: int, least: int, most: int) -> int:
 
 
 def _flags(field: str, quality: Quality, allowed: int) -> int:
-    if quality & ~allowed:
+    flags = int(quality)
+    if flags & ~allowed:
         raise UnencodableValueError(field, quality, f"the flags 0x{allowed:02x}")
-    return int(quality)
+    return flags
 
 
 def _float32(value: float) -> bytes:

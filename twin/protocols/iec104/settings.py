@@ -12,12 +12,8 @@ class ConnectionSettings(BaseModel):
 
     k: int = Field(default=12, ge=1, le=32767, description="most I frames in flight without an acknowledgement")
     w: int = Field(default=8, ge=1, le=32767, description="I frames received until an acknowledgement is sent")
-    t1_ms: int = Field(
-        default=15_000, ge=1, le=255_000, description="limit for an acknowledgement of the peer"
-    )
-    t2_ms: int = Field(
-        default=10_000, ge=1, le=255_000, description="received I frames are acknowledged within it"
-    )
+    t1_ms: int = Field(default=15_000, ge=1, le=255_000, description="limit for an acknowledgement of the peer")
+    t2_ms: int = Field(default=10_000, ge=1, le=255_000, description="received I frames are acknowledged within it")
     t3_ms: int = Field(default=20_000, ge=1, le=172_800_000, description="idle time after which the line is tested")
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from twin.protocols.iec104.errors import UnencodableValueError
 from twin.timebase import SimTime, TimeBase
@@ -63,6 +64,7 @@ class TimeTag:
         return -((start - instant) // _MILLISECOND)  # rounded up, the inverse of the tag's rounding down
 
 
+@lru_cache(maxsize=1024)
 def encode_time_tag(tag: TimeTag) -> bytes:
     """The seven octets of a tag.
 
@@ -84,7 +86,13 @@ def encode_time_tag(tag: TimeTag) -> bytes:
 
 def decode_time_tag(octets: bytes, at: int) -> TimeTag:
     """The tag in the seven octets from ``at``; the caller has checked that they are there."""
-    millisecond, minute, hour, day, month, year = _LAYOUT.unpack_from(octets, at)
+    return _decode(octets[at : at + TIME_TAG_SIZE])
+
+
+@lru_cache(maxsize=1024)
+def _decode(octets: bytes) -> TimeTag:
+    """Cached, as is encoding: the events of one instant share their tag."""
+    millisecond, minute, hour, day, month, year = _LAYOUT.unpack(octets)
     return TimeTag(
         year & 0x7F,
         month & 0x0F,
