@@ -6,6 +6,8 @@ process stays behind.
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +23,8 @@ import numpy as np
 from simulators.clock import DeadlineMissedError, OverrunPolicy, Pacer
 from simulators.grid.simulator import GridState
 from simulators.preparation import Preparation, prepare
-from simulators.world import Outputs, World, build_world
-from twin.errors import ExitCode, TwinError
+from simulators.world import Outputs, World, build_world, read_snapshot
+from twin.errors import Blame, ExitCode, TwinError
 from twin.historian import JournalFile, ResultsWriteError, SampleFile, write_json, write_text
 from twin.journal import JournalEntry
 from twin.network.model import Network, SwitchKind
@@ -31,6 +33,8 @@ from twin.scenario import PlantState, resolved_yaml
 from twin.scenario.expectations import Verdict
 from twin.timebase import SimTime, clock_text
 
+WRITTEN_LAST = ("run.json", "report.html", "junit.xml", "grid.json", "traceback.txt", "snapshot-*.json")
+"""Files that are written when a run has ended."""
 PACKAGES = ("distribution-twin", "mosaik", "power-grid-model", "pandapower", "simpy", "numpy")
 
 
@@ -44,6 +48,16 @@ class RunInterruptedError(TwinError):
     @property
     def exit_code(self) -> ExitCode:
         return ExitCode.INTERRUPTED
+
+
+class ResultsFolderError(TwinError):
+    """The results folder cannot be used; nothing was run."""
+
+    blame = Blame.SCENARIO
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        self.folder, self.reason = folder, reason
+        super().__init__(f"the results cannot be put into {folder}: {reason[:1].lower()}{reason[1:]}")
 
 
 class ProgramError(TwinError):
@@ -129,6 +143,8 @@ class _Run:
         self.world: World | None = None
 
     def execute(self) -> RunResult:
+        if self.options.continue_from is not None:
+            read_snapshot(self.options.continue_from, self.p, self.options.protocol)
         _make_folder(self.result.folder)
         write_text(self.result.folder / "scenario.yaml", resolved_yaml(self.p.scenario))
         journal = JournalFile(self.result.folder / "journal.jsonl")
@@ -257,10 +273,18 @@ def vars_of(verdict: Verdict) -> dict[str, Any]:
 
 
 def _make_folder(folder: Path) -> None:
+    """Make the folder, or clear it of the results of an earlier run, so that none is taken for this one's."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for pattern in WRITTEN_LAST:
+            for stale in folder.glob(pattern):
+                stale.unlink()
+    except FileExistsError as error:
+        raise ResultsFolderError(folder, "that is a file") from error
     except OSError as error:
-        raise ResultsWriteError(folder, error.strerror or str(error)) from error
+        raise ResultsFolderError(folder, error.strerror or str(error)) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ResultsFolderError(folder, os.strerror(errno.EACCES))
 
 
 def _free_folder(base: Path) -> Path:

@@ -7,6 +7,7 @@ the other way is time-shifted, and a restored world starts with what was last se
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -71,6 +72,10 @@ NEXT_CYCLE = (
     ("control_room", "field", ("tokens_down",)),
 )
 
+SNAPSHOT_VERSION = 2
+FREE_IN_A_BRANCH = {"description", "duration", "report"}
+"""What a run that continues from a snapshot may have other than the run that left it."""
+
 
 class SnapshotError(TwinError):
     """A snapshot cannot be continued from."""
@@ -96,6 +101,7 @@ class World:
     simulators: dict[str, CycleSimulator]
     endpoints: dict[str, str]
     pacer: Pacer
+    made_of: Mapping[str, str]
     _mosaik: mosaik.World
     _threads: list[IoThread] = field(default_factory=list)
     snapshots: dict[SimTime, bytes] = field(default_factory=dict)
@@ -132,7 +138,8 @@ class World:
         }
         states = {name: base64.b64encode(s.snapshot()).decode() for name, s in self.simulators.items()}
         data = {
-            "version": 1,
+            "version": SNAPSHOT_VERSION,
+            "made_of": self.made_of,
             "next_ms": outputs["clock"]["next_ms"],
             "sent": sent,
             "plant_state": _state_to_json(outputs["recorder"]["plant_state"]),
@@ -295,6 +302,7 @@ class _Builder:
             simulators,
             {name: _where(endpoint) for name, endpoint in self.endpoints.items()},
             self.pacer,
+            made_of(self.p, self.protocol),
             self.mosaik,
             self.threads,
         )
@@ -329,9 +337,7 @@ class _Builder:
 
     def restore(self, simulators: Mapping[str, CycleSimulator], snapshot: bytes) -> dict[str, Any]:
         """Put every simulator where it was; what the time-shifted connections carried."""
-        data = json.loads(snapshot)
-        if data.get("version") != 1 or set(data["simulators"]) != set(simulators):
-            raise SnapshotError("the snapshot was made by another version of the twin")
+        data = read_snapshot(snapshot, self.p, self.protocol)
         self.context.origin_ms = data["next_ms"]
         for name, simulator in simulators.items():
             simulator.restore(base64.b64decode(data["simulators"][name]))
@@ -348,6 +354,45 @@ class _Builder:
             "plant_state": _state_from_json(data["plant_state"]),
             "tokens_down": room.tokens_again,
         }
+
+
+def made_of(preparation: Preparation, protocol: str | None) -> dict[str, str]:
+    """What a snapshot fits to: the name of the scenario, and a digest of each part that a continued run must share.
+
+    The end of the run and what the report shows are free.
+    """
+    scenario = preparation.scenario.model_dump(mode="json", by_alias=True, exclude=FREE_IN_A_BRANCH)
+    stations = [station.name for station in preparation.derivation.remote_stations]
+    protocols = {name: protocol or preparation.scenario.station(name).protocol for name in stations}
+    parts = {**scenario, "protocols": protocols}
+    digests = {name: _digest(part) for name, part in parts.items() if name != "name"}
+    return {"name": preparation.scenario.name, **digests}
+
+
+def _digest(part: Any) -> str:
+    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_snapshot(snapshot: bytes, preparation: Preparation, protocol: str | None) -> dict[str, Any]:
+    """The data of a snapshot that fits to a scenario and, if given, the protocol of every station.
+
+    Raises:
+        SnapshotError: it is none, or was made of another scenario.
+    """
+    try:
+        data = json.loads(snapshot)
+    except ValueError as error:
+        raise SnapshotError("this is no snapshot of a world: it is not JSON") from error
+    if not isinstance(data, dict) or not {"version", "made_of", "simulators"} <= data.keys():
+        raise SnapshotError("this is no snapshot of a world: it holds something else")
+    if data["version"] != SNAPSHOT_VERSION:
+        raise SnapshotError("the snapshot was made by another version of the twin")
+    there, here = data["made_of"], made_of(preparation, protocol)
+    if there["name"] != here["name"]:
+        raise SnapshotError(f"the snapshot is of the scenario {there['name']}, not of {here['name']}")
+    if other := [part for part in here if here[part] != there.get(part)]:
+        raise SnapshotError(f"the snapshot does not fit: since it was made, the scenario has other {', '.join(other)}")
+    return data
 
 
 class _Handed:

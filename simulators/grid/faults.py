@@ -9,7 +9,7 @@ from typing import Any
 from twin.errors import Blame, TwinError
 from twin.network.model import Network
 from twin.solvers.model import FaultKind, FaultPoint
-from twin.timebase import SimTime
+from twin.timebase import SimTime, clock_text
 
 
 class FaultOnDeadLineError(TwinError):
@@ -17,10 +17,10 @@ class FaultOnDeadLineError(TwinError):
 
     blame = Blame.SCENARIO
 
-    def __init__(self, event_id: str, line: str) -> None:
-        self.event_id, self.line = event_id, line
+    def __init__(self, event_id: str, line: str, now: SimTime) -> None:
+        self.event_id, self.line, self.t_ms = event_id, line, now
         super().__init__(
-            f"{event_id}: line {line} is not energised at that moment, so a fault on it would carry no current"
+            f"{event_id}: line {line} is not energised at {clock_text(now)}, so a fault on it would carry no current"
         )
 
 

@@ -115,7 +115,7 @@ class GridSimulator(CycleSimulator):
         for fault in self._faults:
             live = self._live(fault.line, flow)
             if not live and not fault.seen_live:
-                raise FaultOnDeadLineError(fault.event_id, fault.line)
+                raise FaultOnDeadLineError(fault.event_id, fault.line, now)
             fault.seen_live = True
             if live:
                 fault.dead_since_ms = -1

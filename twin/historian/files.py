@@ -6,11 +6,12 @@ what was recorded. A disk that takes no more is reported as such, once, with the
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,13 +43,18 @@ def _guarded(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file.
+    """Write a file as a whole or not at all.
 
     Raises:
         ResultsWriteError: the disk does not take it.
     """
-    with _guarded(path):
-        path.write_text(text, encoding="utf-8")
+    part = path.with_name(path.name + ".part")
+    try:
+        with _guarded(path):
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -57,12 +63,13 @@ def write_json(path: Path, data: Any) -> None:
 
 
 class JournalFile:
-    """``journal.jsonl``, flushed after every batch."""
+    """``journal.jsonl``, written with every batch; it ends with a whole line even where the disk is full."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._size = 0
         with _guarded(path):
-            self._file: IO[str] = path.open("w", encoding="utf-8", newline="\n")
+            self._file: io.FileIO = io.FileIO(path, "w")
 
     def write(self, entries: Iterable[JournalEntry]) -> None:
         """Append entries.
@@ -70,11 +77,20 @@ class JournalFile:
         Raises:
             ResultsWriteError: the disk does not take them.
         """
-        text = "".join(entry.to_json() + "\n" for entry in entries)
-        if text:
+        batch = "".join(entry.to_json() + "\n" for entry in entries).encode()
+        if batch:
             with _guarded(self._path):
-                self._file.write(text)
-                self._file.flush()
+                self._append(batch)
+
+    def _append(self, batch: bytes) -> None:
+        written = 0
+        try:
+            while written < len(batch):
+                written += self._file.write(batch[written:])
+        except OSError:
+            self._file.truncate(self._size + batch.rfind(b"\n", 0, written) + 1)
+            raise
+        self._size += written
 
     def close(self) -> None:
         """Close the file; what a full disk refused stays unwritten."""
