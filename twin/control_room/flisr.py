@@ -15,13 +15,14 @@ from twin.control_room.plans import Course, PlanDesk
 from twin.control_room.settings import ControlRoomSettings
 from twin.control_room.watch import NetworkWatch
 from twin.dms.flisr import Location, ZoneCandidate, locate, make_plan
+from twin.dms.flisr.trigger import FlisrTrigger
+from twin.dms.load_estimate import DemandEstimate, estimate_demand, take_off_losses
 from twin.journal import JournalEntry
-from twin.network.model import Bools, Floats
+from twin.network.model import Bools
 from twin.network.topology import Topology
-from twin.points.model import DoublePosition
 from twin.scada.tags import Record
 from twin.solvers import power_flow
-from twin.timebase import NEVER, SimTime
+from twin.timebase import SimTime
 
 
 @dataclass
@@ -47,47 +48,38 @@ class FlisrDesk:
         self._network = watch.network
         self._solver = power_flow(watch.network)
         self._topology = Topology(watch.network)
+        self._trigger = FlisrTrigger(settings.flisr_settle_ms)
         self._incidents: dict[int, Incident] = {}
 
     # -- noticing -------------------------------------------------------------------------------------------------
 
-    def step(self, now: SimTime) -> None:
-        """Notice new faults, and deal with those that have settled."""
+    def follow(self, now: SimTime) -> None:
+        """Show the trigger what has arrived; to be called after the watch has followed."""
         if self._settings.flisr_mode == "off":
             return
-        waiting = self._waiting()
-        for device in [d for d in self._incidents if not waiting[d] and self._is_over(d)]:
-            del self._incidents[device]
-        if self._settled_at() > now:
-            return
-        for device in np.flatnonzero(waiting).tolist():
-            if device not in self._incidents:
-                self._open(device, now)
+        signs = self._watch.head_signs()
+        for head in sorted(signs):
+            self._trigger.observe(head, signs[head], now)
+        moved = self._watch.take_new_indications()
+        if moved.any():
+            self._note_evidence(moved, now)
+
+    def _note_evidence(self, moved: Bools, now: SimTime) -> None:
+        """An indication belongs to the feeder that its switch was fed by."""
+        feeder = self._topology.state(self._watch.closed_before).feeder_head
+        switches = self._network.switches
+        heads = feeder[switches.node[moved]]
+        for head in np.unique(heads[heads >= 0]).tolist():
+            self._trigger.note_evidence(switches.names[head], now)
+
+    def step(self, now: SimTime) -> None:
+        """Deal with the faults that have settled."""
+        for name in self._trigger.due(now):
+            self._open(self._network.switches.names.index(name), now)
 
     def next_event(self) -> SimTime:
         """When :meth:`step` has something to do; ``NEVER`` if only telemetry can change that."""
-        if self._settings.flisr_mode == "off":
-            return NEVER
-        waiting = self._waiting()
-        waiting[list(self._incidents)] = False
-        return self._settled_at() if waiting.any() else NEVER
-
-    def _waiting(self) -> Bools:
-        """Feeder heads that protection opened, and that no auto-reclosing will close again."""
-        watch = self._watch
-        head_open = watch.position.good() & (watch.position.values() == DoublePosition.OPEN)
-        tripped = watch.trip.is_set() | watch.lockout.is_set()
-        still_trying = watch.reclose_active.is_set() & ~watch.lockout.is_set()
-        result: Bools = self._network.switches.feeder_head & head_open & tripped & ~still_trying
-        return result
-
-    def _is_over(self, device: int) -> bool:
-        """The head is closed again, so that the next trip is a new fault."""
-        watch = self._watch
-        return bool(watch.position.good()[device] and watch.position.values()[device] == DoublePosition.CLOSED)
-
-    def _settled_at(self) -> SimTime:
-        return self._watch.last_sign() + self._settings.flisr_settle_ms
+        return self._trigger.next_due()
 
     # -- dealing --------------------------------------------------------------------------------------------------
 
@@ -97,8 +89,8 @@ class FlisrDesk:
         self._plan(incident, now)
 
     def _plan(self, incident: Incident, now: SimTime) -> None:
-        p_kw, q_kvar = self._demand()
-        seen = self._watch.observe(now, incident.trip_t_ms, p_kw, q_kvar)
+        demand = self._demand()
+        seen = self._watch.observe(now, incident.trip_t_ms, demand.p_kw, demand.q_kvar)
         if incident.failed:
             seen = seen.with_blocked([self._network.switches.names.index(name) for name in incident.failed])
         settings = self._settings.flisr
@@ -119,14 +111,12 @@ class FlisrDesk:
             if incident.replans <= self._settings.max_replans:
                 self._plan(incident, now)
 
-    def _demand(self) -> tuple[Floats, Floats]:
-        """Demand before the fault: rated demands scaled, feeder by feeder, to what its head measured then."""
-        consumers, watch = self._network.consumers, self._watch
-        feeder = self._topology.state(watch.closed_before).feeder_head[consumers.node]
-        return (
-            _scaled(consumers.p_kw, feeder, watch.head_p_kw),
-            _scaled(consumers.q_kvar, feeder, watch.head_q_kvar),
-        )
+    def _demand(self) -> DemandEstimate:
+        """Demand before the fault, feeder by feeder what its head measured then."""
+        watch, closed = self._watch, self._watch.closed_before
+        measured = watch.head_measurements()
+        estimate = estimate_demand(self._topology, closed, measured, generation_kw=self._network.generators.p_kw)
+        return take_off_losses(self._topology, closed, measured, estimate, self._solver)
 
     def _note_location(self, incident: Incident, now: SimTime) -> None:
         assert incident.location is not None
@@ -145,22 +135,13 @@ class FlisrDesk:
 
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-able data."""
-        return {"incidents": [asdict(incident) for incident in self._incidents.values()]}
+        incidents = [asdict(incident) for incident in self._incidents.values()]
+        return {"trigger": self._trigger.snapshot(), "incidents": incidents}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`snapshot`."""
+        self._trigger.restore(state["trigger"])
         self._incidents = {row["device"]: _incident(row) for row in state["incidents"]}
-
-
-def _scaled(rated: Floats, feeder: Any, measured: Floats) -> Floats:
-    """``rated`` with the consumers of each feeder scaled to add up to its measured value, losses included."""
-    result = rated.copy()
-    for head in np.unique(feeder[feeder >= 0]).tolist():
-        mine = feeder == head
-        total = rated[mine].sum()
-        if np.isfinite(measured[head]) and total > 0 and measured[head] > 0:
-            result[mine] *= measured[head] / total
-    return result
 
 
 def _incident(row: Mapping[str, Any]) -> Incident:

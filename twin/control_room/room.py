@@ -61,6 +61,7 @@ class ControlRoom:
         self._follow_plans(now)
         if arrived:
             self.watch.follow()
+            self.flisr.follow(now)
         self.flisr.step(now)
         self._follow_plans(now)
         self.front_end.route(self.front_end.commands.take_actions(), now)

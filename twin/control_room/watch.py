@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from twin.dms.flisr import Observation
+from twin.dms.flisr.trigger import HeadSigns
+from twin.dms.load_estimate import HeadMeasurements
 from twin.network.model import Bools, Floats, Ints, Network
 from twin.points.model import DoublePosition, PointDefinition, Quality
 from twin.scada.point_database import PointDatabase
@@ -94,6 +96,7 @@ class NetworkWatch:
         self._remote = np.array([name in operable for name in network.switches.names], dtype=np.bool_)
         self.closed_before = network.switches.normally_closed.copy()
         self.disturbed_since = np.full(network.switches.n, NOT_DISTURBED, dtype=np.int64)
+        self._indicated = np.zeros(network.switches.n, dtype=np.bool_)
         self.head_p_kw = np.full(network.switches.n, np.nan)
         self.head_q_kvar = np.full(network.switches.n, np.nan)
 
@@ -108,8 +111,8 @@ class NetworkWatch:
     def follow(self) -> None:
         """Take over what the telemetry says of the undisturbed network; to be called every cycle."""
         disturbed = self.disturbed()
-        self._date(disturbed)
-        calm = ~disturbed
+        calm = ~disturbed & self._protection_known()
+        self._date(disturbed, calm)
         known = self.position.good()
         position = self.position.values()
         closed, opened = position == DoublePosition.CLOSED, position == DoublePosition.OPEN
@@ -119,23 +122,42 @@ class NetworkWatch:
         self.head_p_kw[metered] = self._p_kw.values()[metered]
         self.head_q_kvar[metered] = self._q_kvar.values()[metered]
 
-    def _date(self, disturbed: Bools) -> None:
+    def _protection_known(self) -> Bools:
+        """Switches whose protection flags can all be read; without a connection nothing is taken to be over."""
+        flags = (self.trip, self.reclose_active, self.lockout)
+        known: Bools = np.all([flag.good() | ~flag.present for flag in flags], axis=0)
+        return known
+
+    def _date(self, disturbed: Bools, calm: Bools) -> None:
         """Keep when the protection of a switch first acted: over all shots of an auto-reclosing."""
         flags = (self.trip, self.reclose_active, self.lockout)
         first = np.min([np.where(f.is_set(), f.source_t_ms(), np.inf) for f in flags], axis=0)
         new = disturbed & (self.disturbed_since == NOT_DISTURBED)
         self.disturbed_since[new] = first[new].astype(np.int64)
-        self.disturbed_since[~disturbed] = NOT_DISTURBED
+        self.disturbed_since[calm] = NOT_DISTURBED
 
-    def last_sign(self) -> SimTime:
-        """When the last trip, reclosing, indication or movement of a feeder head came about at the source."""
-        heads = self.network.switches.feeder_head
-        times = [
-            np.where(points.good(), points.source_t_ms(), -1.0)
-            for points in (self.trip, self.reclose_active, self.lockout, self._forward, self._reverse)
-        ]
-        moved = np.where(heads & self.position.good(), self.position.source_t_ms(), -1.0)
-        return int(np.max(np.concatenate([*times, moved]), initial=-1.0))
+    def head_signs(self) -> dict[str, HeadSigns]:
+        """What is telemetered of each feeder head, by its name; heads that cannot be read are left out."""
+        switches = self.network.switches
+        readable = switches.feeder_head & self.position.good() & self._protection_known()
+        is_open = self.position.good() & (self.position.values() == DoublePosition.OPEN)
+        columns = (self.trip.is_set(), is_open, self.reclose_active.is_set(), self.lockout.is_set())
+        return {
+            switches.names[row]: HeadSigns(*(bool(column[row]) for column in columns))
+            for row in np.flatnonzero(readable).tolist()
+        }
+
+    def take_new_indications(self) -> Bools:
+        """Switches whose fault indication has come since the last call."""
+        indicated = self._forward.is_set() | self._reverse.is_set()
+        new: Bools = indicated & ~self._indicated
+        self._indicated = indicated
+        return new
+
+    def head_measurements(self) -> HeadMeasurements:
+        """The last good power through each switch while its protection was calm."""
+        valid: Bools = np.isfinite(self.head_p_kw) & np.isfinite(self.head_q_kvar)
+        return HeadMeasurements(np.nan_to_num(self.head_p_kw), np.nan_to_num(self.head_q_kvar), valid)
 
     def observe(self, now: SimTime, trip_t_ms: SimTime, p_kw: Floats, q_kvar: Floats) -> Observation:
         """All that is known at ``now`` about a fault whose first trip came at ``trip_t_ms``."""
@@ -175,6 +197,7 @@ class NetworkWatch:
         return {
             "closed_before": self.closed_before.tolist(),
             "disturbed_since": self.disturbed_since.tolist(),
+            "indicated": self._indicated.tolist(),
             "head_p_kw": _plain(self.head_p_kw),
             "head_q_kvar": _plain(self.head_q_kvar),
         }
@@ -183,6 +206,7 @@ class NetworkWatch:
         """Continue from :meth:`snapshot`."""
         self.closed_before = np.array(state["closed_before"], dtype=np.bool_)
         self.disturbed_since = np.array(state["disturbed_since"], dtype=np.int64)
+        self._indicated = np.array(state["indicated"], dtype=np.bool_)
         self.head_p_kw = np.array(state["head_p_kw"], dtype=np.float64)
         self.head_q_kvar = np.array(state["head_q_kvar"], dtype=np.float64)
 
