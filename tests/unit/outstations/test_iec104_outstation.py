@@ -271,6 +271,20 @@ def test_buffer__takes_back_what_a_stopped_master_did_not_get() -> None:
     ]
 
 
+def test_buffer__takes_back_the_asdus_that_the_window_held_back_at_the_stop() -> None:
+    """One update of 60 values makes 4 ASDUs; with k = 1 three of them wait in the connection when it stops."""
+    rtu = station(connection=ConnectionSettings(k=1))
+    master = Master(rtu, w=1)
+    master.take(0)
+    rtu.update([sample("i_a", float(n), n) for n in range(60)], 60)
+    master.connection.stop(61)
+    stopped = master.take(61)
+    assert [len(a.objects) for a in stopped] == [16]
+    assert len(rtu.buffer) == 44
+    master.connection.start(62)
+    assert [o.element.value for a in stopped + master.take(62) for o in a.objects] == [float(n) for n in range(60)]
+
+
 def test_sessions__all_get_the_same_events() -> None:
     rtu = station()
     masters = [Master(rtu), Master(rtu)]
