@@ -50,7 +50,8 @@ def locate(
     """Rank the sections behind the tripped switch ``device`` (default: found from ``observation.tripped``).
 
     The area to isolate is the most probable group of sections that indicators can tell apart, joined by the
-    next ones until the area holds the fault with ``settings.confidence``.
+    next ones until the area holds the fault with ``settings.confidence``. Sections between its members belong
+    to it; if those are too many, the indications contradict each other and the fault is not located.
     """
     return _Locator(network, zone_graph(network), observation, settings or FlisrSettings()).locate(device)
 
@@ -129,8 +130,10 @@ class _Locator:
         candidates = self._candidates(tree, probability)
         area = self._area(tree, probability)
         names = " or ".join(f"{c.name} ({c.probability:.0%})" for c in candidates[:_SAID_CANDIDATES])
-        if not self._connected(tree, area):
+        joined = self._joined(tree, area)
+        if len(joined) - len(area) > self._settings.max_joining_sections:
             return self._refuse(tree.device, f"the indications contradict each other: {names}", candidates)
+        area = joined
         sentence = f"{name} tripped; the fault is in {self._describe(tree, area)} ({self._sum(probability, area):.0%})."
         return Location(tree.device, candidates, tuple(tree.zone[i] for i in area), sentence)
 
@@ -208,10 +211,20 @@ class _Locator:
                 break
         return [i for i, leader in enumerate(group) if leader in chosen]
 
-    def _connected(self, tree: FeederTree, area: Sequence[int]) -> bool:
-        """In a tree: exactly one section of a connected area has its parent outside."""
-        inside = set(area)
-        return sum(tree.parent[i] not in inside for i in area) == 1
+    def _joined(self, tree: FeederTree, area: Sequence[int]) -> list[int]:
+        """The area with the sections that lie between its members."""
+        paths = [self._path(tree, i) for i in area]
+        shared = set.intersection(*(set(path) for path in paths))
+        inside = {i for path in paths for i in path if i not in shared} | {max(shared)}
+        return sorted(inside)
+
+    @staticmethod
+    def _path(tree: FeederTree, i: int) -> list[int]:
+        """Sections from ``i`` to the first one."""
+        path = [i]
+        while tree.parent[path[-1]] >= 0:
+            path.append(tree.parent[path[-1]])
+        return path
 
     @staticmethod
     def _sum(probability: Sequence[float], area: Sequence[int]) -> float:

@@ -38,6 +38,9 @@ class FlisrSettings(BaseModel):
     p_silent: float = Field(default=0.02, gt=0, lt=0.5, description="Probability that an indicator misses a fault")
     p_false: float = Field(default=0.005, gt=0, lt=0.5, description="Probability that an indicator shows a false one")
     confidence: float = Field(default=0.9, gt=0.5, lt=1, description="Probability that the area holds the fault")
+    max_joining_sections: int = Field(
+        default=1, ge=0, description="Most improbable sections between probable ones that are isolated with them"
+    )
     assume_first_section: bool = Field(
         default=True, description="Without any indication: take the section behind the feeder head (else: no plan)"
     )
