@@ -14,13 +14,15 @@ from enum import Enum
 from typing import Any
 
 from simulators.cycle import CycleSimulator, RunContext
-from twin.errors import TwinError
-from twin.timebase import NEVER, SimTime
+from twin.errors import ExitCode, TwinError
+from twin.timebase import NEVER, SimTime, clock_text
 
 WANTED = ("director_wanted", "field_wanted", "control_room_wanted")
 CHANGED = ("director_changed", "field_changed", "control_room_changed")
 TAKE_EFFECT_MS = 1
 SETTLE_MS = 10
+LONGEST_SLEEP_S = 0.1
+"""A sleep goes on after a signal was handled, so it must be short."""
 
 
 class OverrunPolicy(Enum):
@@ -36,7 +38,11 @@ class DeadlineMissedError(TwinError):
 
     def __init__(self, t_ms: SimTime, late_ms: float) -> None:
         self.t_ms, self.late_ms = t_ms, late_ms
-        super().__init__(f"the cycle at {t_ms} ms was {late_ms:.0f} ms late against the wall clock")
+        super().__init__(f"the cycle at {clock_text(t_ms)} was {late_ms:.0f} ms late against the wall clock")
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.DEADLINE_MISSED
 
 
 class Pacer:
@@ -48,6 +54,7 @@ class Pacer:
         self.tolerance_ms = tolerance_ms
         self.overruns = 0
         self.worst_ms = 0.0
+        self.cancelled = False
         self._zero: float | None = None
 
     def wait_for(self, now: SimTime) -> None:
@@ -63,9 +70,17 @@ class Pacer:
             self._zero = time.monotonic() - due_s
         late_s = time.monotonic() - self._zero - due_s
         if late_s < 0:
-            time.sleep(-late_s)
+            self._sleep_until(self._zero + due_s)
         elif late_s * 1000.0 > self.tolerance_ms:
             self._overrun(now, late_s)
+
+    def cancel(self) -> None:
+        """Wait no more; may be called from a signal handler."""
+        self.cancelled = True
+
+    def _sleep_until(self, due_s: float) -> None:
+        while (left_s := due_s - time.monotonic()) > 0 and not self.cancelled:
+            time.sleep(min(left_s, LONGEST_SLEEP_S))
 
     def _overrun(self, now: SimTime, late_s: float) -> None:
         self.overruns += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,12 +56,23 @@ class Duration(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
+class Speed(click.FloatRange):
+    """A factor of real time."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See ``click.FloatRange``, which lets NaN pass."""
+        speed = float(super().convert(value, param, ctx))
+        if math.isnan(speed):
+            self.fail(f"{value} is not a number", param, ctx)
+        return speed
+
+
 @click.command()
 @click.argument("scenario", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Results folder.")
 @click.option(
     "--speed",
-    type=click.FloatRange(0, MAX_SPEED, min_open=False),
+    type=Speed(0, MAX_SPEED),
     default=0.0,
     help="Times real time; 0 (default) is as fast as it goes.",
 )

@@ -45,7 +45,7 @@ class DirectorSimulator(CycleSimulator):
         self._watched = [i for i, e in enumerate(events) if e.condition is not None]
 
     def cycle(self, now: SimTime, received: dict[str, Any]) -> dict[str, Any]:
-        if (state := received.get("plant_state")) is not None:
+        if state := received.get("plant_state"):  # there is none before the first cycle
             self._watch(state, now)
         happening = sorted((at, i) for i, at in self._due.items() if at <= now)
         for _, i in happening:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from simulators.clock import DeadlineMissedError, OverrunPolicy, Pacer
+from simulators.clock import OverrunPolicy, Pacer
 from simulators.grid.simulator import GridState
 from simulators.preparation import Preparation, prepare
 from simulators.world import Outputs, World, build_world, read_snapshot
@@ -138,6 +138,7 @@ class _Run:
         self.options = options
         self.watch = watch
         self.stop_asked = False
+        self.pacer = Pacer(options.speed, options.overrun)
         folder = options.out or _free_folder(Path("results") / preparation.scenario.name)
         self.result = RunResult(preparation.scenario.name, folder)
         self.world: World | None = None
@@ -166,6 +167,7 @@ class _Run:
 
     def _ask_stop(self) -> None:
         self.stop_asked = True
+        self.pacer.cancel()
 
     def _on_cycle(self, now: SimTime, state: PlantState, entries: Sequence[JournalEntry]) -> None:
         self.result.simulated_ms = now
@@ -175,17 +177,18 @@ class _Run:
 
     def _simulate(self, outputs: Outputs) -> None:
         options = self.options
-        pacer = Pacer(options.speed, options.overrun)
         self.world = world = build_world(
             self.p,
             outputs,
-            pacer,
+            self.pacer,
             protocol=options.protocol,
             continue_from=options.continue_from,
             snapshot_at=options.snapshot_at,
         )
         try:
             world.run()
+            if self.stop_asked:
+                raise RunInterruptedError(self.result.simulated_ms)
             self.result.verdicts = world.recorder.finish()
             passed = all(verdict.passed for verdict in self.result.verdicts)
             self.result.exit_code = ExitCode.PASSED if passed else ExitCode.EXPECTATION_FAILED
@@ -193,7 +196,7 @@ class _Run:
             world.close()
 
     def _failed(self, error: TwinError, code: ExitCode) -> None:
-        self.result.exit_code = ExitCode.DEADLINE_MISSED if isinstance(error, DeadlineMissedError) else code
+        self.result.exit_code = code
         self.result.message = str(error)
 
     def _keep_traceback(self, error: Exception) -> None:
@@ -295,14 +298,15 @@ def _free_folder(base: Path) -> Path:
 
 @contextmanager
 def _stoppable(ask: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) ends the run at the end of the cycle, a second one at once."""
+    """The first Ctrl-C or SIGTERM ends the run at the end of the cycle, a second one at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def handle(number: int, frame: object) -> None:
         ask()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, signal.default_int_handler)
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
