@@ -1,9 +1,10 @@
 """The telecontrol network in simulated time: latency, jitter, loss and cuts of one direction of a session.
 
 TCP carries the sessions, so a lost packet is not lost data but a retransmission: it arrives one
-retransmission time-out later (200 ms, doubled with each further loss), and nothing overtakes it.
-Random draws depend on seed, station, direction and running number alone, so a run can be
-continued from a snapshot without the state of a generator.
+retransmission time-out later (200 ms, doubled with each further loss, eight times at most), and nothing overtakes it.
+Random draws depend on seed, station, direction and the time of sending alone: a run can be continued from a snapshot
+without the state of a generator, and what one protocol says besides (acknowledgements) does not change the delay of
+the rest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from twin.timebase import SimTime
 
 RETRANSMISSION_MS = 200
+RETRANSMISSIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,11 @@ class TelecontrolPath:
     loss: float = 0.0
     seed: int = 0
     cuts: list[Cut] = field(default_factory=list)
-    _count: int = 0
     _last_arrival_ms: SimTime = 0
 
     def arrival(self, sent_ms: SimTime) -> SimTime:
         """When what is sent at ``sent_ms`` arrives; never before what was sent earlier."""
-        self._count += 1
-        at = self._through_cuts(sent_ms) + self.latency_ms + self._random_delay_ms()
+        at = self._through_cuts(sent_ms) + self.latency_ms + self._random_delay_ms(sent_ms)
         self._last_arrival_ms = max(self._last_arrival_ms, at)
         return self._last_arrival_ms
 
@@ -59,24 +59,23 @@ class TelecontrolPath:
                 sent_ms = cut.end_ms + RETRANSMISSION_MS
         return sent_ms
 
-    def _random_delay_ms(self) -> int:
+    def _random_delay_ms(self, sent_ms: SimTime) -> int:
         if not self.jitter_ms and not self.loss:
             return 0
-        draw = random.Random(f"{self.seed}/{self.station}/{self.direction}/{self._count}")
+        draw = random.Random(f"{self.seed}/{self.station}/{self.direction}/{sent_ms}")
         delay = draw.randint(0, self.jitter_ms) if self.jitter_ms else 0
-        pause = RETRANSMISSION_MS
-        while self.loss and draw.random() < self.loss:
-            delay += pause
-            pause *= 2
+        for attempt in range(RETRANSMISSIONS):
+            if draw.random() >= self.loss:
+                break
+            delay += RETRANSMISSION_MS << attempt
         return delay
 
     def snapshot(self) -> dict[str, object]:
         """State as JSON-able data."""
         cuts = [[cut.start_ms, cut.end_ms] for cut in self.cuts]
-        return {"count": self._count, "last_arrival_ms": self._last_arrival_ms, "cuts": cuts}
+        return {"last_arrival_ms": self._last_arrival_ms, "cuts": cuts}
 
     def restore(self, state: dict[str, object]) -> None:
         """Continue from :meth:`snapshot`."""
-        self._count = int(state["count"])  # type: ignore[call-overload]
         self._last_arrival_ms = int(state["last_arrival_ms"])  # type: ignore[call-overload]
         self.cuts = [Cut(start, end) for start, end in state["cuts"]]  # type: ignore[attr-defined]
