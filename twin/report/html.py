@@ -12,23 +12,25 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from twin.report.groups import Group, grouped
+from twin.report.latencies import key_latencies, reclosing
 from twin.report.one_line import FEEDER_COLOURS, VERY_LARGE_GRID, OneLine, legend_symbol
 from twin.report.plots import crosshair_data, draw_plot, event_marks, plots_of
-from twin.report.results import Results, RunSummary, read_results
-from twin.report.story import alarms, details, excerpt, plans, sessions, supply, words
+from twin.report.results import GridState, Results, RunSummary, read_results
+from twin.report.story import alarm_counts, alarms, details, excerpt, natural, plans, sessions, supply, words
 from twin.report.svg import figure_text, span_text, time_text
-from twin.report.swim_lanes import MOST_MILESTONES, draw_lanes
-from twin.report.timeline import Incident, incidents, key_latencies
+from twin.report.swim_lanes import MOST_MILESTONES, draw_lanes, spread_text
+from twin.report.timeline import Hop, Incident, incidents
 
 REPORT_FILE = "report.html"
 MOST_INCIDENTS = 12
-MOST_HOPS = 200
+MOST_HOPS = 1000
 WIDE = 1180.0
 STATE_WORDS = {
     "before": "Before the fault",
     "fault": "Fault tripped",
     "isolated": "Fault isolated",
-    "after": "After restoration",
+    "after": "At the end",
 }
 
 
@@ -79,7 +81,8 @@ def _content(results: Results) -> dict[str, Any]:
         "pictures": _pictures(results),
         "plans": plans(results.journal),
         "plots": _plots(results, end_ms),
-        "alarms": alarms(results.journal),
+        "alarms": (rung := alarms(results.journal)),
+        "alarm_counts": alarm_counts(rung),
         "sessions": sessions(results.journal, run.protocols, end_ms),
         "excerpt": excerpt(results.journal),
         "journal_size": len(results.journal),
@@ -107,14 +110,45 @@ def overall(run: RunSummary) -> Mapping[str, str]:
 
 def _incident(incident: Incident) -> dict[str, Any]:
     longest = max((hop.delta_ms for hop in incident.hops), default=1)
+    groups = grouped(incident.milestones)
     return {
         "incident": incident,
         "svg": draw_lanes(incident),
         "latencies": key_latencies(incident),
-        "hops": incident.hops[:MOST_HOPS],
+        "reclosing": reclosing(incident),
+        "hops": _hop_groups(incident, groups),
         "n_hops": len(incident.hops),
+        "n_shown": min(len(incident.hops), MOST_HOPS),
+        "n_groups": len(groups),
         "longest_ms": max(longest, 1),
     }
+
+
+def _hop_groups(incident: Incident, groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """The hops to the milestones of each group, with what is told of them together."""
+    chain = incident.milestones
+    label_of = {row: group.label for group in groups for row in group.rows}
+    told: list[dict[str, Any]] = []
+    left = MOST_HOPS
+    for group in groups:
+        causes = [(chain[row].cause, row) for row in group.rows]
+        known = [(cause, row) for cause, row in causes if cause is not None][:left]
+        if not known:
+            continue
+        left -= len(known)
+        hops = [Hop(chain[cause], chain[row]) for cause, row in known]
+        names = list(dict.fromkeys(label_of[cause] for cause, _ in known))
+        told.append(
+            {
+                "hops": hops,
+                "together": len(hops) > 1,
+                "label": group.label,
+                "from": names[0] if len(names) == 1 else f"{len(names)} different causes",
+                "took": spread_text(hop.delta_ms for hop in hops),
+                "delta_ms": max(hop.delta_ms for hop in hops),
+            }
+        )
+    return told
 
 
 def _pictures(results: Results) -> dict[str, Any] | None:
@@ -124,25 +158,43 @@ def _pictures(results: Results) -> dict[str, Any] | None:
     all_states = results.grid.states
     large = len(results.grid.nodes) > VERY_LARGE_GRID
     states = (all_states[0], *all_states[-1:]) if large and len(all_states) > 1 else all_states
-    shown = {states[0].label, states[-1].label}
+    shown = _worth_showing(states)
     return {
         "states": [
             {
                 "label": state.label,
                 "title": STATE_WORDS.get(state.label, state.label),
                 "t_ms": state.t_ms,
-                "shown": state.label in shown,
+                "shown": row in shown,
                 "words": drawing.words(state),
                 "svg": drawing.draw(state),
             }
-            for state in states
+            for row, state in enumerate(states)
         ],
-        "feeders": [
-            {"name": results.grid.switches[row].name, "colour": index % FEEDER_COLOURS}
-            for index, row in enumerate(drawing.heads)
-        ],
+        "feeders": sorted(
+            (
+                {"name": results.grid.switches[row].name, "colour": index % FEEDER_COLOURS}
+                for index, row in enumerate(drawing.heads)
+            ),
+            key=lambda feeder: natural(str(feeder["name"])),
+        ),
         "keys": _keys(results),
     }
+
+
+def _worth_showing(states: Sequence[GridState]) -> set[int]:
+    """The first and the last state; where these look alike, the first and the one in between that differs most."""
+    last = len(states) - 1
+    if last < 2 or _difference(states[0], states[last]):
+        return {0, last}
+    return {0, max(range(last, 0, -1), key=lambda row: _difference(states[0], states[row]))}
+
+
+def _difference(one: GridState, other: GridState) -> int:
+    """How many switches, nodes and faults stand differently."""
+    pairs = [*zip(one.closed, other.closed, strict=True)]
+    pairs += zip(one.node_energised, other.node_energised, strict=True)
+    return sum(a != b for a, b in pairs) + len(set(one.faulted) ^ set(other.faulted))
 
 
 def _keys(results: Results) -> list[dict[str, Any]]:

@@ -41,6 +41,12 @@ class PlanStep:
     began_ms: SimTime | None = None
     ended_ms: SimTime | None = None
     problem: str = ""
+    selected_ms: SimTime | None = None
+
+    @property
+    def select_ms(self) -> SimTime | None:
+        """From the request to the station's confirmation of the selection; None where there was none."""
+        return None if self.began_ms is None or self.selected_ms is None else self.selected_ms - self.began_ms
 
     @property
     def took_ms(self) -> SimTime | None:
@@ -57,9 +63,28 @@ class Plan:
     application: str = ""
     mode: str = ""
     title: str = ""
-    why: str = ""
+    verdict: str = ""
+    why: tuple[str, ...] = ()
+    not_taken: tuple[str, ...] = ()
+    candidates: tuple[tuple[str, float], ...] = ()
+    interrupted: int | None = None
+    restored: int | None = None
+    left: int | None = None
     outcome: str = ""
+    ended_ms: SimTime | None = None
     steps: list[PlanStep] = field(default_factory=list)
+
+    @property
+    def nobody_restored(self) -> str:
+        """Why nobody gets supply back by this plan though somebody is without; empty where that is not so."""
+        if not self.left or self.restored:
+            return ""
+        return "; ".join(reason.rstrip(".") for reason in self.not_taken) or "no alternative was recorded"
+
+    @property
+    def took_ms(self) -> SimTime | None:
+        """From the plan to its last recorded outcome."""
+        return None if self.ended_ms is None else self.ended_ms - self.t_ms
 
 
 @dataclass
@@ -69,6 +94,7 @@ class _Course:
     state: str = ""
     began_ms: SimTime | None = None
     ended_ms: SimTime | None = None
+    selected_ms: SimTime | None = None
     problem: str = ""
 
 
@@ -77,12 +103,15 @@ def plans(journal: Iterable[JournalEntry]) -> tuple[Plan, ...]:
     found: dict[str, Plan] = {}
     steps: dict[str, list[Mapping[str, Any]]] = {}
     courses: dict[tuple[str, str], _Course] = {}
+    candidates: tuple[tuple[str, float], ...] = ()
     for entry in journal:
         if entry.source != "control_room":
             continue
+        if entry.kind == "location":
+            candidates = _candidates(entry)
         plan_id = str(entry.data.get("plan_id") or (entry.subject if entry.kind.startswith("plan") else ""))
         if entry.kind == "plan":
-            _take_plan(found.setdefault(plan_id, Plan(plan_id, entry.t_ms)), entry)
+            _take_plan(found.setdefault(plan_id, Plan(plan_id, entry.t_ms, candidates=candidates)), entry)
             given = entry.data.get("steps")
             steps[plan_id] = given if isinstance(given, list) else steps.get(plan_id, [])
         elif plan_id and entry.kind in ("plan_step", "command"):
@@ -94,10 +123,33 @@ def plans(journal: Iterable[JournalEntry]) -> tuple[Plan, ...]:
     return tuple(found.values())
 
 
+def _candidates(entry: JournalEntry) -> tuple[tuple[str, float], ...]:
+    """(zone, probability) of a location, as far as both were recorded."""
+    zones, shares = entry.data.get("zones"), entry.data.get("probabilities")
+    if not isinstance(zones, list) or not isinstance(shares, list):
+        return ()
+    return tuple((words(z), float(p)) for z, p in zip(zones, shares, strict=False) if isinstance(p, int | float))
+
+
+_NOT_TAKEN = "Not taken:"
+_COUNTS = {"customers_interrupted": "interrupted", "customers_restored": "restored", "customers_not_restored": "left"}
+
+
 def _take_plan(plan: Plan, entry: JournalEntry) -> None:
-    for key in ("application", "mode", "title", "why", "outcome"):
+    for key in ("application", "mode", "title", "verdict", "outcome"):
         if entry.data.get(key):
             setattr(plan, key, words(entry.data[key]))
+    for key, name in _COUNTS.items():
+        if isinstance(entry.data.get(key), int | float):
+            setattr(plan, name, int(entry.data[key]))
+    if entry.data.get("outcome"):
+        plan.ended_ms = entry.t_ms if entry.t_ms > plan.t_ms else None
+    why = entry.data.get("why")
+    if why:
+        sentences = [words(item) for item in why] if isinstance(why, list | tuple) else [words(why)]
+        refused = [sentence for sentence in sentences if sentence.startswith(_NOT_TAKEN)]
+        plan.why = tuple(sentence for sentence in sentences if sentence not in refused)
+        plan.not_taken = tuple(sentence.removeprefix(_NOT_TAKEN).strip() for sentence in refused)
 
 
 def _take_course(course: _Course, entry: JournalEntry) -> None:
@@ -107,6 +159,8 @@ def _take_course(course: _Course, entry: JournalEntry) -> None:
     phase = str(entry.data.get("phase", ""))
     if course.began_ms is None:
         course.began_ms = entry.t_ms
+    if phase == "selected":
+        course.selected_ms = entry.t_ms
     if phase in FINAL_PHASES:
         course.ended_ms = entry.t_ms
         course.state = course.state or phase.replace("_", " ")
@@ -119,9 +173,8 @@ _STEP_KEYS = ("number", "switch", "action", "purpose", "expects")
 
 def _step(row: Mapping[str, Any], course: _Course) -> PlanStep:
     number, switch, action, purpose, expects = (words(row.get(key)) for key in _STEP_KEYS)
-    return PlanStep(
-        number, switch, action, purpose, expects, course.state, course.began_ms, course.ended_ms, course.problem
-    )
+    moments = (course.began_ms, course.ended_ms, course.problem, course.selected_ms)
+    return PlanStep(number, switch, action, purpose, expects, course.state, *moments)
 
 
 @dataclass
@@ -159,6 +212,27 @@ def _take_alarm(alarm: Alarm, state: str, entry: JournalEntry) -> None:
     alarm.priority = words(entry.data.get("priority")) or alarm.priority
     if f"{state}_ms" in ("raised_ms", "acknowledged_ms", "cleared_ms"):
         setattr(alarm, f"{state}_ms", entry.t_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmCount:
+    """How many alarms of one rule there were, how many of them never cleared."""
+
+    words: str
+    count: int
+    standing: int
+
+
+def alarm_counts(rows: Iterable[Alarm]) -> tuple[AlarmCount, ...]:
+    """The alarms by their rule (the alarm's name up to its point), the most frequent first."""
+    found: dict[str, list[Alarm]] = {}
+    for alarm in rows:
+        found.setdefault(alarm.alarm_id.partition(":")[0], []).append(alarm)
+    counts = [
+        AlarmCount(rule.replace("_", " "), len(own), sum(alarm.cleared_ms is None for alarm in own))
+        for rule, own in found.items()
+    ]
+    return tuple(sorted(counts, key=lambda count: (-count.count, count.words)))
 
 
 @dataclass(frozen=True, slots=True)

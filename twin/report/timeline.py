@@ -1,11 +1,12 @@
 """From the journal to the chain of events after a fault: who caused what, and how long each hop took.
 
-Pure: journal entries in, incidents out. Not for drawing: see ``swim_lanes``.
+Pure: journal entries in, incidents out. Not for drawing: see ``swim_lanes``; not for telling much of one kind
+together: see ``groups``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -17,9 +18,11 @@ from twin.timebase import SimTime
 FINAL_PHASES = ("confirmed", "refused", "timed_out", "failed")
 FAILED_PHASES = ("refused", "timed_out", "failed")
 
-
 ALARM_DELAY_MS = 1000
 """An alarm on equipment of which no event told follows from the latest event, if that is no older than this."""
+
+TIME_TAG_TOLERANCE_MS = 100
+"""An event tells of what happened at its time tag or up to this long before."""
 
 
 class Lane(Enum):
@@ -42,7 +45,10 @@ class Tone(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Milestone:
-    """One thing in the chain. ``cause`` is the row of the milestone it followed from, None for a root."""
+    """One thing in the chain. ``cause`` is the row of the milestone it followed from, None for a root.
+
+    Milestones of one ``family`` may be told together, each then by its ``part``; without a family each stands alone.
+    """
 
     t_ms: SimTime
     lane: Lane
@@ -52,6 +58,8 @@ class Milestone:
     cause: int | None = None
     tone: Tone = Tone.NEUTRAL
     command_id: str = ""
+    family: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +162,9 @@ class _Chain:
     commands: dict[str, int] = field(default_factory=dict)
     confirmed: dict[str, int] = field(default_factory=dict)
     told: set[tuple[str, str, SimTime]] = field(default_factory=set)
+    by_point: dict[str, int] = field(default_factory=dict)
     customers: float = 0.0
+    outage: int | None = None
 
     def add(
         self,
@@ -167,10 +177,13 @@ class _Chain:
         cause: int | None = None,
         tone: Tone = Tone.NEUTRAL,
         command_id: str = "",
+        family: str = "",
+        part: str = "",
     ) -> int:
         row = len(self.milestones)
         kind, subject = kind or entry.kind, subject or entry.subject
-        self.milestones.append(Milestone(entry.t_ms, lane, kind, subject, label, cause, tone, command_id))
+        milestone = Milestone(entry.t_ms, lane, kind, subject, label, cause, tone, command_id, family, part)
+        self.milestones.append(milestone)
         self.by_kind[kind] = row
         self.by_subject[kind, subject] = row
         self.told_of.setdefault((kind, subject), []).append(row)
@@ -203,7 +216,10 @@ def _fault(chain: _Chain, entry: JournalEntry) -> None:
 
 
 def _fault_cleared(chain: _Chain, entry: JournalEntry) -> None:
-    chain.add(entry, Lane.PLANT, "fault cleared", cause=chain.latest("fault"), tone=Tone.GOOD)
+    by = str(entry.data.get("by") or "")
+    label = f"fault {by}" if by == "extinguished" else "fault cleared"
+    cause = chain.latest("breaker" if by == "extinguished" else "fault")
+    chain.add(entry, Lane.PLANT, label, cause=_either(cause, chain.latest("fault")), tone=Tone.GOOD)
 
 
 def _comms_loss(chain: _Chain, entry: JournalEntry) -> None:
@@ -211,13 +227,20 @@ def _comms_loss(chain: _Chain, entry: JournalEntry) -> None:
 
 
 def _pickup(chain: _Chain, entry: JournalEntry) -> None:
-    chain.add(entry, Lane.PROTECTION, f"{entry.subject} pickup", cause=chain.latest("fault", "closed_onto_fault"))
+    """After a reclosing it is this that brought the fault current back."""
+    reclosed = chain.told_of.get(("breaker closed", entry.subject), ())
+    fault = chain.latest("fault", "closed_onto_fault")
+    cause = max((row for row in (*reclosed[-1:], fault) if row is not None), default=None)
+    function = str(entry.data.get("function") or "")
+    chain.add(entry, Lane.PROTECTION, f"{entry.subject} pickup {function}".rstrip(), cause=cause, part=function)
 
 
 def _trip(chain: _Chain, entry: JournalEntry) -> None:
-    cause = _either(chain.of("relay_pickup", entry.subject), chain.latest("relay_pickup", "fault"))
     function = str(entry.data.get("function") or "")
-    label = f"{entry.subject} trip" + (f" {function}" if function else "")
+    pickups = chain.told_of.get(("relay_pickup", entry.subject), ())
+    own = next((row for row in reversed(pickups) if chain.milestones[row].part == function), None)
+    cause = _either(_either(own, chain.of("relay_pickup", entry.subject)), chain.latest("relay_pickup", "fault"))
+    label = f"{entry.subject} trip {function}".rstrip()
     chain.add(entry, Lane.PROTECTION, label, cause=cause, tone=Tone.BAD)
 
 
@@ -236,7 +259,8 @@ def _breaker(chain: _Chain, entry: JournalEntry) -> None:
     cause = causes[why]() if why in causes else None
     tone = Tone.BAD if why == "trip" else Tone.NEUTRAL
     verb = {"trip": "trips open", "reclose": "recloses"}.get(str(why), position)
-    chain.add(entry, Lane.PLANT, f"{entry.subject} {verb}", cause=cause, tone=tone)
+    row = chain.add(entry, Lane.PLANT, f"{entry.subject} {verb}", cause=cause, tone=tone, part=position)
+    chain.told_of.setdefault((f"breaker {position}", entry.subject), []).append(row)
 
 
 def _reclose(chain: _Chain, entry: JournalEntry) -> None:
@@ -261,13 +285,16 @@ def _indicator(chain: _Chain, entry: JournalEntry) -> None:
         return
     direction = str(entry.data.get("direction") or "")
     label = f"{entry.subject} fault passage {direction}".rstrip()
-    chain.add(entry, Lane.PROTECTION, label, cause=chain.latest("fault", "closed_onto_fault"))
+    cause = chain.latest("fault", "closed_onto_fault")
+    chain.add(entry, Lane.PROTECTION, label, cause=cause, family="fault passage", part=direction)
 
 
 def _received(chain: _Chain, entry: JournalEntry) -> None:
-    switch = str(entry.data.get("switch") or entry.data.get("equipment") or entry.subject)
+    equipment = str(entry.data.get("point") or "").rpartition(".")[0]
+    switch = str(entry.data.get("switch") or entry.data.get("equipment") or equipment or entry.subject)
     cause = chain.latest_of(switch, "requested", "selected", "executing")
-    label = f"{entry.subject} command received"
+    phase = entry.data.get("phase")
+    label = f"{entry.subject} receives {phase}" if phase else f"{entry.subject} command received"
     chain.add(entry, Lane.TELECONTROL, label, subject=switch, cause=cause)
 
 
@@ -281,9 +308,8 @@ def _session(chain: _Chain, entry: JournalEntry) -> None:
     state = str(entry.data.get("state") or "")
     cause = chain.of("session_lost", entry.subject) if state != "lost" else chain.of("comms_loss", entry.subject)
     tone = {"lost": Tone.BAD, "interrogated": Tone.GOOD}.get(state, Tone.NEUTRAL)
-    chain.add(
-        entry, Lane.TELECONTROL, f"{entry.subject} session {state}", kind=f"session_{state}", cause=cause, tone=tone
-    )
+    kind, label = f"session_{state}", f"{entry.subject} session {state}"
+    chain.add(entry, Lane.TELECONTROL, label, kind=kind, cause=cause, tone=tone, family="session", part=state)
 
 
 def _supply(chain: _Chain, entry: JournalEntry) -> None:
@@ -293,7 +319,8 @@ def _supply(chain: _Chain, entry: JournalEntry) -> None:
     tone = Tone.BAD if customers > chain.customers else Tone.GOOD
     chain.customers = customers
     label = f"{figure_text(customers)} customers without supply" if customers else "all customers supplied"
-    chain.add(entry, Lane.PLANT, label, cause=chain.latest("breaker"), tone=tone)
+    row = chain.add(entry, Lane.PLANT, label, cause=chain.latest("breaker"), tone=tone)
+    chain.outage = row if tone is Tone.BAD else chain.outage
 
 
 def _closed_onto_fault(chain: _Chain, entry: JournalEntry) -> None:
@@ -306,60 +333,112 @@ def _overload(chain: _Chain, entry: JournalEntry) -> None:
         chain.add(entry, Lane.PLANT, f"{entry.subject} overloaded", cause=chain.latest("breaker"), tone=Tone.BAD)
 
 
-_TOLD_BY = {
-    "position": ("breaker",),
-    "trip": ("relay_trip",),
-    "fault_forward": ("indicator",),
-    "fault_reverse": ("indicator",),
-    "lockout": ("lockout",),
-    "reclose_active": ("reclose",),
+_TOLD_BY: Mapping[tuple[str, int], Sequence[str]] = {
+    ("position", 1): ("breaker open",),
+    ("position", 2): ("breaker closed",),
+    ("trip", 1): ("relay_trip",),
+    ("fault_forward", 1): ("indicator",),
+    ("fault_reverse", 1): ("indicator",),
+    ("lockout", 1): ("lockout",),
+    ("reclose_active", 1): ("relay_trip",),
+    ("reclose_active", 0): ("reclaimed", "lockout"),
 }
+"""What an event of a quantity with a value tells of; a breaker on its way and a reset tell of nothing."""
 
 
 def _event(chain: _Chain, entry: JournalEntry) -> None:
     """Only an event that tells of something already in the chain, and only the first one to do so."""
     point = str(entry.data.get("point") or entry.subject)
     equipment, _, quantity = point.rpartition(".")
-    source_t_ms = entry.data.get("source_t_ms", entry.t_ms)
-    if quantity not in _TOLD_BY or not isinstance(source_t_ms, int):
+    source_t_ms, value = entry.data.get("source_t_ms", entry.t_ms), entry.data.get("value")
+    if not isinstance(source_t_ms, int) or not isinstance(value, int):
         return
-    row = _teller(chain, _TOLD_BY[quantity], equipment, source_t_ms)
+    row = _teller(chain, _TOLD_BY.get((quantity, int(value)), ()), equipment, source_t_ms)
     if row is None or (equipment, quantity, source_t_ms) in chain.told:
         return
     chain.told.add((equipment, quantity, source_t_ms))
-    chain.add(entry, Lane.CONTROL_ROOM, f"event {point}", subject=equipment, cause=row)
+    is_passage = quantity.startswith("fault_")
+    family, part = ("fault passage", quantity.removeprefix("fault_")) if is_passage else ("", quantity)
+    label = f"event {point}"
+    told = chain.add(entry, Lane.CONTROL_ROOM, label, subject=equipment, cause=row, family=family, part=part)
+    chain.by_point[point] = told
 
 
 def _teller(chain: _Chain, kinds: Sequence[str], equipment: str, source_t_ms: SimTime) -> int | None:
     rows = (row for kind in kinds for row in reversed(chain.told_of.get((kind, equipment), ())))
-    return next((row for row in rows if chain.milestones[row].t_ms <= source_t_ms), None)
+    since = source_t_ms - TIME_TAG_TOLERANCE_MS
+    return next((row for row in rows if since <= chain.milestones[row].t_ms <= source_t_ms), None)
+
+
+_SHORT_ALARMS = {"fault_forward": "fault passage", "fault_reverse": "fault passage"}
+_LONE_ALARMS = ("trip", "lockout")
 
 
 def _alarm(chain: _Chain, entry: JournalEntry) -> None:
     if entry.data.get("state") != "raised":
         return
     words = str(entry.data.get("text") or entry.subject)
+    rule, _, point = str(entry.data.get("alarm_id") or "").partition(":")
+    chain.add(
+        entry,
+        Lane.CONTROL_ROOM,
+        f"alarm: {words}",
+        cause=_raised_by(chain, entry, rule, point),
+        tone=Tone.BAD,
+        family="" if not point or rule in _LONE_ALARMS else f"alarm {_SHORT_ALARMS.get(rule, rule)}",
+        part=words.partition(": ")[2] or words,
+    )
+
+
+def _raised_by(chain: _Chain, entry: JournalEntry, rule: str, point: str) -> int | None:
+    """The event of the alarm's own point, for a dead busbar the loss of supply, else the latest that fits."""
+    if point in chain.by_point:
+        return chain.by_point[point]
+    if rule == "v_dead" and chain.outage is not None:
+        return chain.outage
     cause = chain.latest_of(entry.subject.rpartition(".")[0] or entry.subject, "event", "session_lost")
     event = chain.latest("event")
     if cause is None and event is not None and entry.t_ms - chain.milestones[event].t_ms <= ALARM_DELAY_MS:
-        cause = event
-    chain.add(entry, Lane.CONTROL_ROOM, f"alarm: {words}", cause=cause, tone=Tone.BAD)
+        return event
+    return cause
 
 
 def _location(chain: _Chain, entry: JournalEntry) -> None:
     zones = entry.data.get("zones") or ()
     names = ", ".join(str(zone) for zone in zones) if isinstance(zones, list | tuple) else str(zones)
-    words = f"located: {names}" if names else str(entry.data.get("text") or "fault located")
-    chain.add(entry, Lane.CONTROL_ROOM, words, cause=chain.latest("event", "alarm"))
+    words = str(entry.data.get("text") or (f"located: {names}" if names else "fault located"))
+    cause = _either(chain.of("event", entry.subject), chain.latest("event", "alarm"))
+    chain.add(entry, Lane.CONTROL_ROOM, words.removesuffix("."), cause=cause)
+
+
+_ONGOING = ("", "running", "waiting", "proposed")
+_FULFILLED = ("done", "completed")
 
 
 def _plan(chain: _Chain, entry: JournalEntry) -> None:
-    plan_id = str(entry.data.get("plan_id") or entry.subject)
+    plan_id, outcome = str(entry.data.get("plan_id") or entry.subject), str(entry.data.get("outcome") or "")
     if chain.of("plan", plan_id) is None:
         steps = entry.data.get("steps")
-        count = f", {len(steps)} steps" if isinstance(steps, list) else ""
+        number = len(steps) if isinstance(steps, list) else 0
+        count = f", {number} step{'' if number == 1 else 's'}" if isinstance(steps, list) else ""
+        title = str(entry.data.get("title") or plan_id)
         cause = chain.latest("location", "alarm", "event")
-        chain.add(entry, Lane.CONTROL_ROOM, f"plan {plan_id}{count}", subject=plan_id, cause=cause)
+        chain.add(entry, Lane.CONTROL_ROOM, f"plan: {_lower(title)}{count}", subject=plan_id, cause=cause)
+    if outcome.partition(":")[0] not in _ONGOING:
+        _plan_end(chain, entry, plan_id, outcome)
+
+
+def _plan_end(chain: _Chain, entry: JournalEntry, plan_id: str, outcome: str) -> None:
+    fulfilled = outcome.partition(":")[0] in _FULFILLED
+    label = "plan fully carried out" if fulfilled else f"plan ended: {outcome}"
+    kind, tone = ("plan_done", Tone.GOOD) if fulfilled else ("plan_ended", Tone.BAD)
+    cause = _either(chain.confirmed.get(plan_id), chain.of("plan", plan_id))
+    chain.add(entry, Lane.CONTROL_ROOM, label, kind=kind, subject=plan_id, cause=cause, tone=tone)
+
+
+def _lower(title: str) -> str:
+    """A title inside a sentence: its first letter small, unless the first word is a name."""
+    return title[:1].lower() + title[1:] if title[1:2].islower() else title
 
 
 def _command(chain: _Chain, entry: JournalEntry) -> None:
@@ -394,6 +473,7 @@ def _proof(chain: _Chain, before: int, switch: str) -> int:
 _STEPS: Mapping[tuple[str, str], Callable[[_Chain, JournalEntry], None]] = {
     ("director", "fault"): _fault,
     ("director", "fault_cleared"): _fault_cleared,
+    ("grid", "fault_cleared"): _fault_cleared,
     ("director", "comms_loss"): _comms_loss,
     ("field", "relay_pickup"): _pickup,
     ("field", "relay_trip"): _trip,
@@ -414,37 +494,3 @@ _STEPS: Mapping[tuple[str, str], Callable[[_Chain, JournalEntry], None]] = {
     ("control_room", "plan"): _plan,
     ("control_room", "command"): _command,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """A stretch of the chain that an engineer asks for by name."""
-
-    name: str
-    span_ms: SimTime
-
-
-def key_latencies(incident: Incident) -> tuple[Latency, ...]:
-    """The stretches of an incident that were recorded, in the order of the chain."""
-    start = incident.start_ms
-    chain = incident.milestones
-    row = next((row for row, m in enumerate(chain) if m.kind == "breaker" and m.tone is Tone.BAD), None)
-    trip = None if row is None else chain[row]
-    event = next((m for m in chain if row is not None and m.kind == "event" and m.cause == row), None)
-    confirmed = incident.last("confirmed")
-    restored = next((m for m in reversed(chain) if m.kind == "supply"), None)
-    restored = restored if restored is not None and restored.tone is Tone.GOOD else None
-    alarm, plan = incident.first("alarm", event.t_ms if event else None), incident.first("plan")
-    stretches: Iterable[tuple[str, SimTime | None, Milestone | None]] = (
-        ("fault → breaker open", start, trip),
-        ("breaker open → control room", trip.t_ms if trip else None, event),
-        ("event → alarm", event.t_ms if event else None, alarm),
-        ("fault → plan", start, plan),
-        ("plan → last check-back", plan.t_ms if plan else None, confirmed),
-        ("fault → last restoration", start, restored),
-    )
-    return tuple(
-        Latency(name, end.t_ms - begin)
-        for name, begin, end in stretches
-        if end is not None and begin is not None and end.t_ms >= begin
-    )

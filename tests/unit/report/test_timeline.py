@@ -10,8 +10,9 @@ import pytest
 
 from twin.journal import JournalEntry
 from twin.report.axis import broken_axis
+from twin.report.latencies import key_latencies
 from twin.report.results import read_results
-from twin.report.timeline import Lane, Tone, incidents, key_latencies
+from twin.report.timeline import Lane, Tone, incidents
 
 
 def entry(t_ms: int, source: str, kind: str, subject: str, **data: Any) -> JournalEntry:
@@ -135,8 +136,9 @@ def test_timeline__key_latencies_of_the_whole_story(cigre_run: Path) -> None:
         "fault → breaker open": 410,
         "breaker open → control room": 80,
         "event → alarm": 0,
+        "fault → lockout": 1870,
         "fault → plan": 4100,
-        "plan → last check-back": 13_950,
+        "plan → fully carried out": 13_950,
         "fault → last restoration": 17_970,
     }
 

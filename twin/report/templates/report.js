@@ -88,9 +88,8 @@ window.onerror = function (message) {
     crosshair(figure.querySelector("svg"), plots[Number(figure.dataset.plot)]);
   });
 
-  var search = document.getElementById("search");
-  if (search) {
-    var rows = Array.from(document.querySelectorAll("#entries tbody tr"));
+  document.querySelectorAll("[data-searches]").forEach(function (search) {
+    var rows = Array.from(document.querySelectorAll("#" + search.dataset.searches + " tbody tr"));
     var texts = rows.map(function (row) { return row.textContent.toLowerCase(); });
     search.addEventListener("input", function () {
       var words = search.value.toLowerCase().split(/\s+/).filter(Boolean), found = 0;
@@ -99,8 +98,8 @@ window.onerror = function (message) {
         row.hidden = !hit;
         found += hit ? 1 : 0;
       });
-      document.getElementById("found").textContent = words.length ? found + " found" : "";
+      search.parentNode.querySelector("output").textContent = words.length ? found + " found" : "";
     });
-  }
+  });
   document.documentElement.dataset.ready = "true";
 })();
