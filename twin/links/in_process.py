@@ -1,7 +1,8 @@
 """The controlling side of the in-process link; see ``twin.outstations.in_process`` for the dialogue.
 
 It supervises its station as IEC 60870-5-104 does with T1 and T3: what is asked must be answered within a limit,
-and a station that has been quiet for long is asked for a sign of life.
+and a station that has been quiet for long is asked for a sign of life. Events are acknowledged as with w and T2, or
+with whatever else is sent.
 """
 
 from __future__ import annotations
@@ -26,17 +27,24 @@ ANSWER_LIMIT_MS = 15_000
 """The longest a station may take to answer, as T1 of IEC 60870-5-104."""
 TEST_AFTER_MS = 20_000
 """How long a station may be quiet before it is tested, as T3 of IEC 60870-5-104."""
+ACKNOWLEDGE_AFTER = 8
+"""How many messages with events are acknowledged together at the latest, as w of IEC 60870-5-104."""
+ACKNOWLEDGE_AFTER_MS = 10_000
+"""How long events wait for their acknowledgement at the longest, as T2 of IEC 60870-5-104."""
 
 
 class InProcessMasterSession:
-    """A session without a protocol: no frames and no acknowledgements."""
+    """A session without a protocol: no frames, only messages."""
 
     def __init__(self, station: str) -> None:
         self.station = station
         self._outbox: list[Message] = []
         self._events: list[LinkEvent] = []
         self._unanswered: dict[str, SimTime] = {}
+        self._cancelled: dict[int, None] = {}
         self._test_at: SimTime = NEVER
+        self._taken = 0
+        self._acknowledge_at: SimTime = NEVER
         self._close_reason = ""
 
     def connected(self, now: SimTime) -> None:
@@ -52,7 +60,9 @@ class InProcessMasterSession:
     def _forget(self) -> None:
         self._outbox.clear()
         self._unanswered.clear()
+        self._cancelled.clear()
         self._test_at = NEVER
+        self._taken, self._acknowledge_at = 0, NEVER
         self._close_reason = ""
 
     def _ask(self, what: str, message: Message, now: SimTime) -> None:
@@ -73,11 +83,22 @@ class InProcessMasterSession:
         if self._test_at <= now:
             self._test_at = now + TEST_AFTER_MS
             self._ask("test", ["test"], now)
+        if self._acknowledge_at <= now:
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Tell the station how many of its messages with events have been taken since the last time."""
+        self._outbox.append(["acknowledge", self._taken])
+        self._taken, self._acknowledge_at = 0, NEVER
 
     def next_timer(self) -> SimTime:
-        return NEVER if self._close_reason else min(self._test_at, *self._unanswered.values(), NEVER)
+        if self._close_reason:
+            return NEVER
+        return min(self._test_at, self._acknowledge_at, *self._unanswered.values())
 
     def payload_to_send(self) -> list[Message]:
+        if self._outbox and self._taken:
+            self._acknowledge()
         sent, self._outbox = self._outbox, []
         return sent
 
@@ -92,6 +113,7 @@ class InProcessMasterSession:
         self._order("operate", command, now)
 
     def cancel(self, command: LinkCommand, now: SimTime) -> None:
+        self._cancelled[command.command_id] = None
         self._order("cancel", command, now)
 
     def _order(self, verb: str, command: LinkCommand, now: SimTime) -> None:
@@ -128,9 +150,17 @@ class InProcessMasterSession:
         for point, value, quality, source_t_ms in rows:
             sample = Sample(self.station, point, value, Quality(quality), source_t_ms)
             self._events.append(ArrivedSample(sample, now))
+        self._taken += 1
+        self._acknowledge_at = min(self._acknowledge_at, now + ACKNOWLEDGE_AFTER_MS)
+        if self._taken == ACKNOWLEDGE_AFTER:
+            self._acknowledge()
 
     def _reply(self, now: SimTime, command_id: int, kind: str, cause: str) -> None:
         self._unanswered.pop(f"command {command_id}", None)
+        if command_id in self._cancelled:
+            if kind != ReplyKind.CANCELLED.value:
+                return  # an answer to what was given up meanwhile
+            del self._cancelled[command_id]
         self._events.append(CommandReply(self.station, command_id, ReplyKind(kind), now, cause))
 
     def snapshot(self) -> Mapping[str, Any]:
@@ -140,6 +170,9 @@ class InProcessMasterSession:
             "outbox": list(self._outbox),
             "unanswered": dict(self._unanswered),
             "test_at": self._test_at,
+            "cancelled": list(self._cancelled),
+            "taken": self._taken,
+            "acknowledge_at": self._acknowledge_at,
             "close_reason": self._close_reason,
         }
 
@@ -147,6 +180,9 @@ class InProcessMasterSession:
         self._outbox = list(state["outbox"])
         self._unanswered = dict(state["unanswered"])
         self._test_at = state["test_at"]
+        self._cancelled = dict.fromkeys(state["cancelled"])
+        self._taken = state["taken"]
+        self._acknowledge_at = state["acknowledge_at"]
         self._close_reason = state["close_reason"]
 
 

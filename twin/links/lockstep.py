@@ -12,7 +12,7 @@ from typing import Any
 
 from twin.links.model import LinkEvent, MasterSession
 from twin.timebase import NEVER, SimTime
-from twin.transport import Endpoint, Handover, LockstepChannel, TelecontrolPath
+from twin.transport import BARRIER_LIMIT_S, NOT_URGENT_MS, Endpoint, Handover, LockstepChannel, TelecontrolPath
 
 RECONNECT_MS = 5_000
 
@@ -28,6 +28,10 @@ class _Line:
 
     def next_due(self) -> SimTime:
         return min(self.channel.next_arrival(), self.session.next_timer(), self.dial_at)
+
+    def next_wanted(self) -> SimTime:
+        """When a simulation step is wanted, so that neither end runs into a time-out that is only the step's."""
+        return min(self.channel.next_wanted(), min(self.session.next_timer(), self.dial_at) + NOT_URGENT_MS)
 
     def advance(self, now: SimTime) -> None:
         """Run arrivals, timers and dialling in the order of their times, up to ``now``."""
@@ -75,11 +79,14 @@ class LockstepLinks:
         sessions: Mapping[str, MasterSession],
         endpoints: Mapping[str, Endpoint],
         paths: Mapping[str, TelecontrolPath],
+        limit_s: float = BARRIER_LIMIT_S,
     ) -> None:
+        """``limit_s`` is how long, by the wall clock, a barrier waits for what was announced."""
         self._lines = {
-            station: _Line(session, endpoints[station], LockstepChannel(station, paths[station]))
+            station: _Line(session, endpoints[station], LockstepChannel(station, paths[station], limit_s))
             for station, session in sessions.items()
         }
+        self._handed_over_at: SimTime = NEVER
 
     def start(self, now: SimTime) -> None:
         """Dial every station at ``now``."""
@@ -115,11 +122,15 @@ class LockstepLinks:
 
     def take_handovers(self) -> list[Handover]:
         """The barrier tokens for the field."""
-        return [token for line in self._lines.values() if (token := line.channel.take_handover())]
+        tokens = [token for line in self._lines.values() for token in line.channel.take_handovers()]
+        sent = [segment.sent_ms for token in tokens for segment in token.segments]
+        self._handed_over_at = min(sent, default=NEVER)
+        return tokens
 
     def next_wanted(self) -> SimTime:
-        """When a simulation step is wanted for something in flight."""
-        return min((line.channel.next_urgent() for line in self._lines.values()), default=NEVER)
+        """When a simulation step is wanted for something in flight, also if it is on its way to the field."""
+        wanted = min((line.next_wanted() for line in self._lines.values()), default=NEVER)
+        return min(wanted, self._handed_over_at + NOT_URGENT_MS)
 
     def close(self) -> None:
         """Hang up everywhere."""
@@ -137,18 +148,16 @@ class LockstepLinks:
         """Continue from :meth:`snapshot` over new connections.
 
         Returns:
-            The port each standing connection now comes from, and the tokens to hand over again.
+            The port from which each connection that the stations know comes now, and the tokens to hand over again.
         """
         ports: dict[str, int] = {}
         tokens: list[Handover] = []
         for station, saved in state.items():
             line = self._lines[station]
             line.dial_at = saved["dial_at"]
-            if line.channel.restore(saved["channel"]):
-                wire, ports[station] = line.endpoint.dial(station)
-                token = line.channel.rewire(wire, ports[station])
-            else:
-                token = line.channel.last_close()
-            if token:
-                tokens.append(token)
+            line.channel.restore(saved["channel"])
+            again, port = line.channel.hand_over_again(partial(line.endpoint.dial, station))
+            tokens += again
+            if port is not None:
+                ports[station] = port
         return ports, tokens

@@ -12,6 +12,7 @@ from twin.points.model import Sample
 from twin.timebase import NEVER, SimTime
 from twin.transport import (
     BARRIER_LIMIT_S,
+    NOT_URGENT_MS,
     Acceptor,
     BarrierTimeoutError,
     Handover,
@@ -23,10 +24,11 @@ from twin.transport import (
 class _Host:
     """One station with its listener and the session of its master."""
 
-    def __init__(self, outstation: Outstation, acceptor: Acceptor, path: TelecontrolPath) -> None:
+    def __init__(self, outstation: Outstation, acceptor: Acceptor, path: TelecontrolPath, limit_s: float) -> None:
         self.outstation = outstation
         self.acceptor = acceptor
-        self.channel = LockstepChannel(outstation.station, path)
+        self.channel = LockstepChannel(outstation.station, path, limit_s)
+        self._limit_s = limit_s
         self.session: OutstationSession | None = None
 
     def accept(self, token: Handover) -> None:
@@ -43,7 +45,7 @@ class _Host:
 
     def _claim(self, port: int) -> Any:
         try:
-            return self.acceptor.claim(port, BARRIER_LIMIT_S)
+            return self.acceptor.claim(port, self._limit_s)
         except TimeoutError as error:
             raise BarrierTimeoutError(self.outstation.station, str(error)) from error
 
@@ -56,6 +58,12 @@ class _Host:
         if self.session is None:
             return NEVER
         return min(self.channel.next_arrival(), self.session.next_timer())
+
+    def next_wanted(self) -> SimTime:
+        """When a simulation step is wanted, so that neither end runs into a time-out that is only the step's."""
+        if self.session is None:
+            return NEVER
+        return min(self.channel.next_wanted(), self.session.next_timer() + NOT_URGENT_MS)
 
     def advance(self, now: SimTime) -> None:
         """Deliver what has arrived and run the timers due by ``now``."""
@@ -97,11 +105,15 @@ class LockstepStations:
         acceptors: Mapping[str, Acceptor],
         paths: Mapping[str, TelecontrolPath],
         measured: frozenset[str] = frozenset(),
+        limit_s: float = BARRIER_LIMIT_S,
     ) -> None:
-        """``measured`` names the points whose values alone do not ask for an extra step."""
+        """``measured`` names the points whose values alone do not ask for an extra step.
+
+        ``limit_s`` is how long, by the wall clock, a barrier waits for what was announced.
+        """
         self._measured = measured
         self._hosts = {
-            station: _Host(outstation, acceptors[station], paths[station])
+            station: _Host(outstation, acceptors[station], paths[station], limit_s)
             for station, outstation in outstations.items()
         }
 
@@ -120,7 +132,7 @@ class LockstepStations:
 
     def next_wanted(self) -> SimTime:
         """When a simulation step is wanted for something in flight."""
-        return min((host.channel.next_urgent() for host in self._hosts.values()), default=NEVER)
+        return min((host.next_wanted() for host in self._hosts.values()), default=NEVER)
 
     def advance(self, now: SimTime) -> None:
         """Deliver everything due by ``now``."""
@@ -148,7 +160,7 @@ class LockstepStations:
 
     def take_handovers(self) -> list[Handover]:
         """The barrier tokens for the control room."""
-        return [token for host in self._hosts.values() if (token := host.channel.take_handover())]
+        return [token for host in self._hosts.values() for token in host.channel.take_handovers()]
 
     def close(self) -> None:
         """Close every connection and listener."""
@@ -168,13 +180,13 @@ class LockstepStations:
         for station, saved in state.items():
             host = self._hosts[station]
             host.outstation.restore(saved["outstation"])
-            if host.channel.restore(saved["channel"]):
-                host.session = host.outstation.sessions[0]
+            host.channel.restore(saved["channel"])
+            host.session = host.outstation.sessions[0] if host.outstation.sessions else None
 
     def rewire(self, ports: Mapping[str, int]) -> None:
         """Take the connections that the control room dialled after a restore.
 
-        A connection that the field had not learnt of yet waits for its barrier token.
+        Connections that the field had not learnt of yet wait for their barrier tokens.
         """
         for station, port in ports.items():
             self._hosts[station].rewire(port)

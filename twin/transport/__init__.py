@@ -1,12 +1,20 @@
 """Byte streams between the control room and the field in lockstep: real sockets, simulated time."""
 
-from twin.transport.channel import BARRIER_LIMIT_S, BarrierTimeoutError, Handover, LockstepChannel, Segment
+from twin.transport.channel import (
+    BARRIER_LIMIT_S,
+    NOT_URGENT_MS,
+    BarrierTimeoutError,
+    Handover,
+    LockstepChannel,
+    Segment,
+)
 from twin.transport.sockets import ConnectionFailedError, IoThread, Listener, ListenError, SocketWire, TcpEndpoint
 from twin.transport.telecontrol import Cut, TelecontrolPath
 from twin.transport.wire import Acceptor, Endpoint, MemoryListener, MemoryWire, Wire, WireClosedError, memory_pair
 
 __all__ = [
     "BARRIER_LIMIT_S",
+    "NOT_URGENT_MS",
     "Acceptor",
     "BarrierTimeoutError",
     "ConnectionFailedError",

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import base64
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from twin.errors import Blame, TwinError
 from twin.timebase import NEVER, SimTime
 from twin.transport.telecontrol import TelecontrolPath
-from twin.transport.wire import Wire, WireClosedError
+from twin.transport.wire import MemoryWire, Wire, WireClosedError
 
 BARRIER_LIMIT_S = 10.0
+NOT_URGENT_MS = 1_000
+"""How long what is not urgent may wait for a simulation step: well below the time-outs of every protocol."""
 
 
 class BarrierTimeoutError(TwinError):
@@ -44,7 +46,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """The barrier token of one session and direction: all that happened on it since the last token.
+    """The barrier token of one connection and direction: all that happened on it since the last token.
 
     ``opened_ms``/``closed_ms`` are -1 where nothing was opened or closed. ``local_port`` identifies the caller's
     TCP connection to the listener.
@@ -56,6 +58,14 @@ class Handover:
     opened_ms: SimTime = -1
     local_port: int = 0
     closed_ms: SimTime = -1
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A token with the payloads that it announces, kept until the other end must have taken them."""
+
+    token: Handover
+    payloads: list[Any]
 
 
 @dataclass(slots=True)
@@ -77,7 +87,8 @@ class LockstepChannel:
         self._wire: Wire | None = None
         self._segments: list[Segment] = []
         self._payloads: list[Any] = []
-        self._last: tuple[Handover | None, list[Any]] = (None, [])
+        self._concluded: list[_Told] = []
+        self._last: list[_Told] = []
         self._opened_ms = -1
         self._closed_ms = -1
         self._local_port = 0
@@ -89,6 +100,7 @@ class LockstepChannel:
 
     def open(self, wire: Wire, now: SimTime, connection: int, local_port: int = 0) -> None:
         """Start using ``wire`` as the given connection of this session."""
+        self._conclude()
         self.drop()
         self._wire = wire
         self.connection = connection
@@ -104,22 +116,41 @@ class LockstepChannel:
         """Go on with the same connection over a new wire; all that was announced had been taken."""
         self._wire = wire
 
-    def rewire(self, wire: Wire, local_port: int = 0) -> Handover | None:
-        """Go on with the same connection over a new wire (after a restore).
+    def hand_over_again(self, dial: Callable[[], tuple[Wire, int]]) -> tuple[list[Handover], int | None]:
+        """After a restore, take part in the standing connection again over a new wire, and repeat the last tokens.
 
-        The last token and what it announces are handed over again, because the other end had not taken them
-        when the snapshot was made.
+        The other end had not taken what they announce when the snapshot was made, so it is written again, also on a
+        connection that has ended since.
+
+        Returns:
+            The tokens, and the port of the new wire of the connection that the other end knows already (None if it
+            knows none).
         """
-        self._wire = wire
-        token, payloads = self._last
-        for payload in payloads:
-            wire.write(payload)
-        return token and replace(token, local_port=local_port)
+        tokens: list[Handover] = []
+        known: int | None = None
+        for told in self._last:
+            wire, port = self._dial_again(dial, told.token.connection)
+            for payload in told.payloads:
+                wire.write(payload)
+            if not self._stands(told.token.connection):
+                wire.close()
+            if told.token.opened_ms >= 0:
+                tokens.append(replace(told.token, local_port=port))
+            else:
+                tokens.append(told.token)
+                known = port
+        if self.is_open and all(told.token.connection != self.connection for told in self._last):
+            _, known = self._dial_again(dial, self.connection)
+        return tokens, known
 
-    def last_close(self) -> Handover | None:
-        """The last token where it announced the end of the connection, without what can no longer be read."""
-        token = self._last[0]
-        return replace(token, segments=()) if token and token.closed_ms >= 0 else None
+    def _stands(self, connection: int) -> bool:
+        return self.is_open and connection == self.connection
+
+    def _dial_again(self, dial: Callable[[], tuple[Wire, int]], connection: int) -> tuple[Wire, int]:
+        wire, port = dial()
+        if self._stands(connection):
+            self._wire = wire
+        return wire, port
 
     def send(self, payload: Any, now: SimTime, *, urgent: bool) -> None:
         """Write ``payload`` (octets or messages) and enter it into the ledger."""
@@ -142,18 +173,27 @@ class LockstepChannel:
         self._wire = None
         self._in_flight.clear()
 
-    def take_handover(self) -> Handover | None:
-        """What happened at this end since the last call; None if nothing did."""
-        if not self._segments and self._opened_ms < 0 and self._closed_ms < 0:
-            self._last = (None, [])
-            return None
+    def take_handovers(self) -> list[Handover]:
+        """What happened at this end since the last call: a token for each connection that there was."""
+        self._conclude()
+        self._last, self._concluded = self._concluded, []
+        return [told.token for told in self._last]
+
+    def _conclude(self) -> None:
+        """Put what happened on the present connection into a token."""
+        if not self._has_news:
+            return
         token = Handover(
             self.station, self.connection, tuple(self._segments), self._opened_ms, self._local_port, self._closed_ms
         )
-        self._last = (token, self._payloads)
+        self._concluded.append(_Told(token, self._payloads))
         self._segments, self._payloads = [], []
         self._opened_ms = self._closed_ms = -1
-        return token
+        self._local_port = 0
+
+    @property
+    def _has_news(self) -> bool:
+        return bool(self._segments) or self._opened_ms >= 0 or self._closed_ms >= 0
 
     def accept(self, token: Handover) -> None:
         """Wait for what the other end announced.
@@ -181,9 +221,9 @@ class LockstepChannel:
         """When the next segment is due, urgent or not."""
         return self._in_flight[0].arrival_ms if self._in_flight else NEVER
 
-    def next_urgent(self) -> SimTime:
+    def next_wanted(self) -> SimTime:
         """When a step is wanted for what is in flight."""
-        return min((f.arrival_ms for f in self._in_flight if f.urgent), default=NEVER)
+        return min((f.arrival_ms + (0 if f.urgent else NOT_URGENT_MS) for f in self._in_flight), default=NEVER)
 
     def deliver(self, receive: Callable[[Any, bool], None], now: SimTime) -> bool:
         """Hand the next segment due by ``now`` to ``receive(payload, urgent)``; True if one was.
@@ -200,37 +240,34 @@ class LockstepChannel:
 
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-able data; the ledger must have been taken before."""
-        if self._segments or self._opened_ms >= 0 or self._closed_ms >= 0:
+        if self._has_news or self._concluded:
             raise RuntimeError(f"channel {self.station}: snapshot between a write and its token")
         flights = [[f.arrival_ms, f.urgent, _to_json(f.payload), f.is_close] for f in self._in_flight]
         return {
             "connection": self.connection,
             "open": self.is_open,
             "in_flight": flights,
-            "last": [_token_to_json(self._last[0]), [_to_json(payload) for payload in self._last[1]]],
+            "last": [[asdict(told.token), [_to_json(payload) for payload in told.payloads]] for told in self._last],
             "path": self.path.snapshot(),
         }
 
-    def restore(self, state: dict[str, Any]) -> bool:
-        """Continue from :meth:`snapshot`; True if the connection stood, so that the caller must ``rewire``."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`snapshot`. A connection that stood leads nowhere until it is given a new wire."""
+        self.drop()
+        self._wire = MemoryWire() if state["open"] else None
         self.connection = state["connection"]
         self.path.restore(state["path"])
         self._in_flight = deque(
             _InFlight(arrival, urgent, _from_json(payload), is_close)
             for arrival, urgent, payload, is_close in state["in_flight"]
         )
-        token, payloads = state["last"]
-        self._last = (_token_from_json(token), [_from_json(payload) for payload in payloads])
-        return bool(state["open"])
+        self._last = [
+            _Told(_token_from_json(token), [_from_json(payload) for payload in payloads])
+            for token, payloads in state["last"]
+        ]
 
 
-def _token_to_json(token: Handover | None) -> Any:
-    return token and asdict(token)
-
-
-def _token_from_json(data: Any) -> Handover | None:
-    if data is None:
-        return None
+def _token_from_json(data: Mapping[str, Any]) -> Handover:
     segments = tuple(Segment(**segment) for segment in data["segments"])
     return Handover(**{**data, "segments": segments})
 

@@ -101,7 +101,13 @@ class SocketWire(asyncio.Protocol):
 
     def write(self, payload: bytes) -> None:
         if self._transport is not None and payload:
-            self._io.loop.call_soon_threadsafe(self._transport.write, payload)
+            self._io.loop.call_soon_threadsafe(self._write, self._transport, payload)
+
+    @staticmethod
+    def _write(transport: asyncio.Transport, payload: bytes) -> None:
+        """On the loop; what is sent after the other end hung up goes nowhere, as on any network."""
+        if not transport.is_closing():
+            transport.write(payload)
 
     def read(self, size: int, limit_s: float) -> bytes:
         with self._arrived:

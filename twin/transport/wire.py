@@ -79,6 +79,8 @@ class MemoryListener:
 
     def claim(self, peer_port: int, limit_s: float) -> MemoryWire:
         """The station's end of connection ``peer_port``."""
+        if peer_port not in self._waiting:
+            raise TimeoutError(f"there is no connection number {peer_port}")
         return self._waiting.pop(peer_port)
 
     def close(self) -> None:
@@ -98,7 +100,11 @@ class Acceptor(Protocol):
     """Where a station takes connections."""
 
     def claim(self, peer_port: int, limit_s: float) -> Wire:
-        """The connection that comes from ``peer_port``."""
+        """The connection that comes from ``peer_port``.
+
+        Raises:
+            TimeoutError: there is none within ``limit_s`` of wall-clock time.
+        """
         ...
 
     def close(self) -> None:

@@ -1,0 +1,99 @@
+"""Arrival times on the telecontrol network, worked out by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twin.transport import Cut, TelecontrolPath
+
+
+def path(**settings: float) -> TelecontrolPath:
+    return TelecontrolPath("RTU_1", "up", **settings)  # type: ignore[arg-type]
+
+
+def test_path__without_settings_is_immediate() -> None:
+    assert path().arrival(1000) == 1000
+
+
+def test_path__adds_its_latency() -> None:
+    assert path(latency_ms=80).arrival(1000) == 1080
+
+
+def test_path__jitter_stays_within_its_bound_and_varies() -> None:
+    p = path(latency_ms=80, jitter_ms=20)
+    delays = [p.arrival(1000 * n) - 1000 * n for n in range(200)]
+    assert min(delays) >= 80
+    assert max(delays) <= 100
+    assert len(set(delays)) > 10
+
+
+def test_path__loss_costs_doubling_retransmissions() -> None:
+    p = path(loss=0.5)
+    delays = {p.arrival(100_000 * n) - 100_000 * n for n in range(400)}
+    # nothing lost, then 200, 200 + 400, 200 + 400 + 800, ...
+    assert {0, 200, 600, 1400} <= delays
+    assert delays <= {200 * (2**n - 1) for n in range(9)}
+
+
+def test_path__that_loses_everything_gives_up_doubling() -> None:
+    assert path(loss=1.0).arrival(0) == 200 * (2**8 - 1)
+
+
+def test_path__loses_about_as_often_as_it_is_told() -> None:
+    p = path(loss=0.1)
+    lost = sum(p.arrival(100_000 * n) > 100_000 * n for n in range(2000))
+    assert 150 < lost < 250
+
+
+def test_path__nothing_overtakes_what_was_sent_before() -> None:
+    p = path(latency_ms=10)
+    p.cut(100, 500)
+    assert [p.arrival(t) for t in (99, 100, 499, 500)] == [109, 710, 710, 710]  # 500 + 200 + 10
+
+
+@pytest.mark.parametrize(("now", "cut"), [(99, False), (100, True), (499, True), (500, False)])
+def test_path__is_cut_from_start_until_just_before_end(now: int, cut: bool) -> None:
+    p = path()
+    p.cut(100, 500)
+    assert p.is_cut(now) is cut
+
+
+def test_path__retransmission_that_falls_into_the_next_cut_waits_for_its_end() -> None:
+    p = path()
+    p.cut(600, 900)
+    p.cut(100, 500)
+    assert p.arrival(150) == 1100  # 500 + 200 lies in 600..900, so 900 + 200
+
+
+def test_path__depends_on_seed_station_and_direction() -> None:
+    def arrivals(station: str = "RTU_1", direction: str = "up", seed: int = 0) -> list[int]:
+        p = TelecontrolPath(station, direction, jitter_ms=1000, seed=seed)
+        return [p.arrival(10_000 * n) for n in range(20)]
+
+    assert arrivals() == arrivals()
+    assert len({tuple(a) for a in (arrivals(), arrivals("RTU_2"), arrivals(direction="down"), arrivals(seed=1))}) == 4
+
+
+@given(
+    sent=st.lists(st.integers(0, 60_000), min_size=2, max_size=40).map(sorted),
+    cuts=st.lists(st.tuples(st.integers(0, 60_000), st.integers(1, 5_000)), max_size=4),
+    split=st.integers(0, 40),
+)
+def test_path__continued_from_a_snapshot_gives_the_same_arrivals(
+    sent: list[int], cuts: list[tuple[int, int]], split: int
+) -> None:
+    settings = {"latency_ms": 80, "jitter_ms": 50, "loss": 0.2, "seed": 7}
+    whole, first, second = path(**settings), path(**settings), path(**settings)
+    for start, length in cuts:
+        whole.cut(start, start + length)
+        first.cut(start, start + length)
+    expected = [whole.arrival(t) for t in sent]
+    begun = [first.arrival(t) for t in sent[:split]]
+    second.restore(json.loads(json.dumps(first.snapshot())))
+    assert begun + [second.arrival(t) for t in sent[split:]] == expected
+    assert expected == sorted(expected)
+    assert second.cuts == [Cut(start, start + length) for start, length in cuts]
