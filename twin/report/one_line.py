@@ -155,7 +155,7 @@ class OneLine:
                 switch_place(grid, layout, row)[0],
                 grid.switches[row].name,
                 "switch",
-                self.switch_size(row) * (HALO if row in self.operated else 1.1) + 2,
+                self.switch_size(row) * (HALO if row in self.operated else 1.1) + (5 if row in self.operated else 2),
             )
             for row in sorted(self.special)
         ]
@@ -181,9 +181,13 @@ class OneLine:
         parts += [self._node(row, state, fed) for row in range(len(self.grid.nodes))]
         parts += [self._switch(row, state, fed) for row in self.drawn_switches]
         parts += [self._bolt(row) for row in rows if self.grid.branches[row].name in state.faulted]
-        parts += [_label(placed) for placed in self.labels]
+        parts += [_label(placed, self._label_style(placed.label, state)) for placed in self.labels]
         size = f"0 0 {self.layout.width:.0f} {self.layout.height:.0f}"
         return element("svg", *parts, viewBox=size, class_="oneline", role="img", aria_label=self.words(state))
+
+    def _label_style(self, label: Label, state: GridState) -> str:
+        """A faulted line is named in every picture, but as a fault only while it is faulted."""
+        return "branch" if label.style == "fault" and label.words not in state.faulted else label.style
 
     def words(self, state: GridState) -> str:
         """The picture in words, for those who do not see it."""
@@ -313,9 +317,9 @@ _SYMBOLS = {
 }
 
 
-def _label(placed: PlacedLabel) -> Markup:
+def _label(placed: PlacedLabel, style: str) -> Markup:
     label = placed.label
-    words = text(placed.x, placed.y, label.words, class_=f"t {label.style}", font_size=label.size)
+    words = text(placed.x, placed.y, label.words, class_=f"t {style}", font_size=label.size)
     return join([path([label.at, placed.leader], class_="leader"), words]) if placed.leader else words
 
 

@@ -1,5 +1,6 @@
 """Plots of the recorded samples: which columns belong together, decimated without losing an extreme, drawn as SVG.
 
+Every series is drawn as it was recorded: a value holds until the next one, so nothing seems to happen before it did.
 The data of the crosshair goes along as plain numbers; the page's script only reads them.
 """
 
@@ -31,7 +32,7 @@ MOST_MARKS = 24
 class Family:
     """Columns that share an axis: by the end of their name or by the whole name.
 
-    Values under ``dead_below`` do not stretch the axis where others are above it.
+    Values under ``dead_below`` do not stretch the axis where others are above it. ``counts`` are drawn from zero.
     """
 
     title: str
@@ -39,7 +40,7 @@ class Family:
     endings: tuple[str, ...]
     names: tuple[str, ...] = ()
     factor: float = 1.0
-    step: bool = False
+    counts: bool = False
     dead_below: float = -math.inf
 
     def takes(self, column: str) -> bool:
@@ -48,7 +49,7 @@ class Family:
 
 
 FAMILIES = (
-    Family("Customers without supply", "", (".customers",), ("customers_interrupted",), step=True),
+    Family("Customers without supply", "", (".customers",), ("customers_interrupted",), counts=True),
     Family("Voltage", "p.u.", (".v_pu",), ("v_min_pu", "v_max_pu"), dead_below=0.5),
     Family("Loading", "%", (".loading",), ("loading_max",), factor=100.0),
     Family("Current", "A", (".i_a",)),
@@ -56,7 +57,7 @@ FAMILIES = (
     Family("Active power", "kW", (".p_kw", "_p_kw"), ("p_kw",)),
     Family("Reactive power", "kvar", (".q_kvar", "_q_kvar"), ("q_kvar",)),
     Family("Frequency", "Hz", (".f_hz", "_f_hz"), ("f_hz",)),
-    Family("Position", "", (".position", ".tap", ".tap_position"), step=True),
+    Family("Position", "", (".position", ".tap", ".tap_position"), counts=True),
 )
 OTHERS = Family("Other quantities", "", ("",))
 
@@ -165,15 +166,20 @@ def _keep_extremes(
 _MARK_KINDS = {
     ("director", "fault"): ("fault", "bad"),
     ("director", "fault_cleared"): ("cleared", "good"),
+    ("grid", "fault_cleared"): ("cleared", "good"),
     ("field", "relay_trip"): ("trip", "bad"),
     ("field", "lockout"): ("lockout", "bad"),
     ("grid", "closed_onto_fault"): ("onto fault", "bad"),
 }
 
 
+SUPPLIED_FOR_MS = 5000
+"""Supply that returns for less than this is a reclosing onto the fault, not the end of the interruption."""
+
+
 def event_marks(journal: Iterable[JournalEntry], limit: int = MOST_MARKS) -> tuple[EventMark, ...]:
-    """Faults, trips, lockouts and the return of supply to everyone, the first ``limit``."""
-    marks = []
+    """Faults, trips, lockouts and the lasting return of supply to everyone, the first ``limit``."""
+    marks: list[EventMark] = []
     customers = 0.0
     for entry in journal:
         if (entry.source, entry.kind) in _MARK_KINDS:
@@ -183,8 +189,14 @@ def event_marks(journal: Iterable[JournalEntry], limit: int = MOST_MARKS) -> tup
             now = entry.data.get("customers_interrupted")
             if now == 0 and customers:
                 marks.append(EventMark(entry.t_ms, "supplied", "good"))
+            elif now:
+                marks = _without_brief_supply(marks, entry.t_ms)
             customers = now if isinstance(now, int | float) else customers
     return tuple(marks[:limit])
+
+
+def _without_brief_supply(marks: Sequence[EventMark], t_ms: SimTime) -> list[EventMark]:
+    return [mark for mark in marks if mark.words != "supplied" or t_ms - mark.t_ms >= SUPPLIED_FOR_MS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +221,7 @@ def value_scale(plot: Plot) -> tuple[Scale, list[float]]:
     alive = finite[finite >= plot.family.dead_below]
     finite = alive if alive.size else finite
     low, high = (float(finite.min()), _ceiling(finite)) if finite.size else (0.0, 1.0)
-    if plot.family.step or 0 < low < 0.35 * high:
+    if plot.family.counts or 0 < low < 0.35 * high:
         low = min(low, 0.0)
     if high <= low:
         low, high = low - 0.5 * (abs(low) or 1.0) * (low != 0), high + 0.5 * (abs(high) or 1.0)
@@ -232,7 +244,7 @@ def draw_plot(plot: Plot, marks: Sequence[EventMark], width: float) -> Markup:
     rows = range(len(plot.series))
     parts = [_grid(time, scale, ticks), _marks(time, marks)]
     parts += [_line(plot, row, time, scale) for row in rows]
-    parts += [_beyond(plot, row, time, scale) for row in rows]
+    parts += _beyond(plot, time, scale)
     parts.append(element("g", class_="cross"))
     words = f"{plot.title}, {time_text(plot.span[0])} to {time_text(plot.span[1])}: "
     words += "; ".join(_words(series) for series in plot.series)
@@ -296,40 +308,48 @@ def _line(plot: Plot, row: int, time: Scale, scale: Scale) -> Markup:
     pen_down, last_y = False, 0.0
     for t_ms, value in zip(plot.t_ms.tolist(), values.tolist(), strict=True):
         if math.isnan(value):
+            d += [f"H{time(t_ms):.1f}"] if pen_down else []
             pen_down = False
             continue
         x, y = time(t_ms), scale(min(max(value, scale.low), scale.high))
         if not pen_down:
             d.append(f"M{x:.1f} {y:.1f}")
-        elif not plot.family.step:
-            d.append(f"L{x:.1f} {y:.1f}")
+            last_y = y
         elif abs(y - last_y) > 0.04:
             d.append(f"H{x:.1f}V{y:.1f}")
-        pen_down, last_y = True, y
-    if plot.family.step and pen_down:
+            last_y = y
+        pen_down = True
+    if pen_down:
         d.append(f"H{time(plot.t_ms.tolist()[-1]):.1f}")
-    return element("path", d="".join(d), class_=f"line c{row}{' step' if plot.family.step else ''}")
+    return element("path", d="".join(d), class_=f"line c{row}{' step' if plot.family.counts else ''}")
 
 
-def _beyond(plot: Plot, row: int, time: Scale, scale: Scale) -> Markup:
-    """Says in words how far a series goes beyond the axis."""
-    series = plot.series[row]
-    if not np.isfinite(series.values).any():
-        return Markup()
+def _beyond(plot: Plot, time: Scale, scale: Scale) -> list[Markup]:
+    """Says in words how far each series goes beyond the axis, one under the other where they would overlap."""
     notes = []
-    for sign, find, limit, y in (
-        ("▲", np.nanargmax, scale.high, TOP + 11.0),
-        ("▼", np.nanargmin, scale.low, HEIGHT - BOTTOM - 6.0),
-    ):
+    taken: list[tuple[float, float, float]] = []
+    for series in plot.series:
+        for at, words, y, way in _excesses(plot, series, scale):
+            x, width = time(int(plot.t_ms[at])), text_width(words, 11.0)
+            left = x + 6 if x + 6 + width < time.at_high else x - 6 - width
+            while any(y == other and left < high and low < left + width for low, high, other in taken):
+                y += way * 13.0
+            taken.append((left, left + width, y))
+            notes.append(text(left, y, words, class_="peak"))
+    return notes
+
+
+def _excesses(plot: Plot, series: Series, scale: Scale) -> list[tuple[int, str, float, float]]:
+    """(row, words, y, direction of the next line) for the highest and lowest value that lie beyond the axis."""
+    if not np.isfinite(series.values).any():
+        return []
+    found = []
+    for sign, find, y, way in (("▲", np.nanargmax, TOP + 11.0, 1.0), ("▼", np.nanargmin, HEIGHT - BOTTOM - 6.0, -1.0)):
         at = int(find(series.values))
         value = float(series.values[at])
-        if value > scale.high if sign == "▲" else value < limit:
-            words = f"{sign} {series.name} {figure_text(value)} {plot.family.unit}"
-            x = time(int(plot.t_ms[at]))
-            right = x + 6 + text_width(words, 11.0) < time.at_high
-            side = (x + 6, None) if right else (x - 6, "end")
-            notes.append(text(side[0], y, words, text_anchor=side[1], class_="peak"))
-    return join(notes)
+        if value > scale.high if sign == "▲" else value < scale.low:
+            found.append((at, f"{sign} {series.name} {figure_text(value)} {plot.family.unit}", y, way))
+    return found
 
 
 def crosshair_data(plot: Plot, width: float) -> Mapping[str, Any]:
@@ -341,7 +361,6 @@ def crosshair_data(plot: Plot, width: float) -> Mapping[str, Any]:
         "box": [LEFT, TOP, width - RIGHT, HEIGHT - BOTTOM],
         "y": [scale.low, scale.high],
         "unit": plot.family.unit,
-        "step": plot.family.step,
         "series": [
             {"name": series.name, "v": [None if math.isnan(v) else float(f"{v:.5g}") for v in series.values.tolist()]}
             for series in plot.series

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twin.journal import JournalEntry
-from twin.report.timeline import FINAL_PHASES
+from twin.report.timeline import FINAL_PHASES, FULFILLED
 from twin.timebase import SimTime
 
 
@@ -73,6 +73,11 @@ class Plan:
     outcome: str = ""
     ended_ms: SimTime | None = None
     steps: list[PlanStep] = field(default_factory=list)
+
+    @property
+    def fulfilled(self) -> bool:
+        """True if the plan was carried out to its end."""
+        return self.outcome.partition(":")[0] in FULFILLED
 
     @property
     def nobody_restored(self) -> str:
@@ -214,6 +219,15 @@ def _take_alarm(alarm: Alarm, state: str, entry: JournalEntry) -> None:
         setattr(alarm, f"{state}_ms", entry.t_ms)
 
 
+_RULE_WORDS = {
+    "v_dead": "no voltage",
+    "fault_forward": "fault passage forward",
+    "fault_reverse": "fault passage reverse",
+    "station": "connection lost",
+    "trip": "tripped by protection",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class AlarmCount:
     """How many alarms of one rule there were, how many of them never cleared."""
@@ -229,10 +243,16 @@ def alarm_counts(rows: Iterable[Alarm]) -> tuple[AlarmCount, ...]:
     for alarm in rows:
         found.setdefault(alarm.alarm_id.partition(":")[0], []).append(alarm)
     counts = [
-        AlarmCount(rule.replace("_", " "), len(own), sum(alarm.cleared_ms is None for alarm in own))
+        AlarmCount(
+            _RULE_WORDS.get(rule, rule.replace("_", " ")), len(own), sum(alarm.cleared_ms is None for alarm in own)
+        )
         for rule, own in found.items()
     ]
     return tuple(sorted(counts, key=lambda count: (-count.count, count.words)))
+
+
+def _rule_words(rule: str) -> str:
+    return _RULE_WORDS.get(rule, rule.replace("_", " "))
 
 
 @dataclass(frozen=True, slots=True)

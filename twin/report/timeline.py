@@ -412,7 +412,8 @@ def _location(chain: _Chain, entry: JournalEntry) -> None:
 
 
 _ONGOING = ("", "running", "waiting", "proposed")
-_FULFILLED = ("done", "completed")
+FULFILLED = ("done", "completed")
+"""How the outcome of a plan begins that was carried out to its end."""
 
 
 def _plan(chain: _Chain, entry: JournalEntry) -> None:
@@ -429,7 +430,7 @@ def _plan(chain: _Chain, entry: JournalEntry) -> None:
 
 
 def _plan_end(chain: _Chain, entry: JournalEntry, plan_id: str, outcome: str) -> None:
-    fulfilled = outcome.partition(":")[0] in _FULFILLED
+    fulfilled = outcome.partition(":")[0] in FULFILLED
     label = "plan fully carried out" if fulfilled else f"plan ended: {outcome}"
     kind, tone = ("plan_done", Tone.GOOD) if fulfilled else ("plan_ended", Tone.BAD)
     cause = _either(chain.confirmed.get(plan_id), chain.of("plan", plan_id))

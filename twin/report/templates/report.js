@@ -44,15 +44,14 @@ window.onerror = function (message) {
     return (h ? h + ":" + String(m).padStart(2, "0") : m) + ":" + tail;
   }
 
-  /* The row at the time (a step holds from its row on; other plots take the nearer row). */
-  function rowAt(times, t, step) {
+  /* The row at the time: a value holds from its row on. */
+  function rowAt(times, t) {
     var low = 0, high = times.length - 1;
     while (low < high) {
       var middle = (low + high + 1) >> 1;
       if (times[middle] <= t) { low = middle; } else { high = middle - 1; }
     }
-    var next = low + 1 < times.length ? low + 1 : low;
-    return !step && times[next] - t < t - times[low] ? next : low;
+    return low;
   }
 
   function svgElement(tag, attributes) {
@@ -69,7 +68,7 @@ window.onerror = function (message) {
       cross.replaceChildren();
       if (x < box[0] || x > box[2]) { hideTip(); return; }
       var t = data.span[0] + (x - box[0]) / (box[2] - box[0]) * (data.span[1] - data.span[0]);
-      var row = rowAt(data.t, t, data.step), lines = [clock(data.step ? t : data.t[row])];
+      var row = rowAt(data.t, t), lines = [clock(t)];
       cross.append(svgElement("path", { d: "M" + x + " " + box[1] + "V" + box[3], "class": "hair" }));
       data.series.forEach(function (series, i) {
         var v = series.v[row];
