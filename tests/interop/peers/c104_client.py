@@ -51,7 +51,7 @@ def on_state(connection: c104.Connection, state: c104.ConnectionState) -> None:
 
 def main() -> None:
     setup = json.loads(sys.argv[1])
-    client = c104.Client(tick_rate_ms=100, command_timeout_ms=3000)
+    client = c104.Client(tick_rate_ms=100, command_timeout_ms=8000)
     connection = client.add_connection(setup["ip"], setup["port"], init=c104.Init.NONE)
     connection.on_receive_raw(callable=on_raw)
     connection.on_state_change(callable=on_state)

@@ -78,6 +78,7 @@ stations:
     latency: 0 s
     jitter: 0 s
     loss: 0 %
+    answers: true
 events:
   - id: event1
     at: 1 s
@@ -157,7 +158,7 @@ def test_round_trip__every_key_of_the_language(scenario_text: Text) -> None:
         (["colour: red"], ["s.yaml:6: unknown key colour"]),
         (
             ["stations: {RTU_1: {colour: red}}"],
-            ["s.yaml:6: unknown key colour; known: address, jitter, latency, loss, port, protocol"],
+            ["s.yaml:6: unknown key colour; known: address, answers, jitter, latency, loss, port, protocol"],
         ),
         (
             ["events:", "  - at: 1 s", "    comms_loss: {station: A}"],
