@@ -1,9 +1,11 @@
 """Power flow and short circuit behind small protocols: the only room that solves.
 
-Callers take a solver from :func:`power_flow` or :func:`short_circuit` and name no backend.
+Callers take a solver from :func:`power_flow` or :func:`short_circuit` and name no backend, unless they compare them.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from twin.network.model import Network
 from twin.solvers.grid_model_mapping import UnsolvableNetworkError
@@ -24,6 +26,7 @@ from twin.solvers.model import (
 from twin.solvers.power_grid_model import GridModelPowerFlow
 
 __all__ = [
+    "Backend",
     "FaultKind",
     "FaultPoint",
     "FaultPointError",
@@ -43,12 +46,19 @@ __all__ = [
 ]
 
 
-def power_flow(network: Network) -> PowerFlow:
-    """A power flow of the network in its normal state at rated demand.
+Backend = Literal["sweep", "power-grid-model"]
+
+
+def power_flow(network: Network, backend: Backend | None = None) -> PowerFlow:
+    """A power flow of the network in its normal state at rated demand, by the backend that suits it best.
 
     Raises:
         UnsolvableNetworkError: the network's data admit no model.
     """
+    if backend == "sweep":
+        from twin.solvers.sweep import SweepPowerFlow  # imports numba, which takes half a second
+
+        return SweepPowerFlow(network)
     return GridModelPowerFlow(network)
 
 

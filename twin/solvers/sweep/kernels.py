@@ -1,0 +1,493 @@
+"""The compiled loops of the sweep: order the nodes, eliminate, iterate, report.
+
+All that is linear (series impedances, shunts, charging, taps, loop closures) is eliminated exactly, once a
+topology; only the currents of constant-power demand are iterated. Along a tree branch with series impedance z,
+below which the network draws ``i = y v + j``, holds ``v = (v_parent / ratio - z j) / (1 + z y)``: one backward pass
+adds up the j, one forward pass gives the v. Loop currents follow from the voltages that their open ends would
+have, by a small dense system over the paths to those ends (compensation after Shirmohammadi et al., IEEE Trans.
+Power Syst. 3 (1988) 753), exactly in every iteration. The iteration starts at the voltages without
+demand, so that a result depends on the present inputs alone.
+
+Everything here lies in one file because the cache on disk is renewed by the date of the file of a function,
+not of those that it calls. Not for input checks: indices and finite values are the caller's promise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+from twin.network.model import Bools, Floats
+from twin.solvers.sweep.arrays import BASE_KVA, MAX_LOOPS, Branches, Complexes, Demand, Flow, Grid, Loops, Tree
+
+CAUTION = 4.0
+"""The squared rate of convergence is taken to be so many times what the last two iterations showed."""
+
+SOLVABLE, TOO_MANY_LOOPS, CONFLICTING_SOURCES = 0, 1, 2
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _compiled(function: _F) -> _F:
+    """``function`` compiled at its first call and cached on disk, where a place to write is found at all."""
+    return _jit(function, {"nogil": True, "error_model": "numpy"})
+
+
+def _inner(function: _F) -> _F:
+    """``function`` compiled for the calls of other compiled ones alone, which saves most of its compile time."""
+    wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return _jit(function, {"nogil": True, "error_model": "numpy", **wrappers})
+
+
+def _jit(function: _F, options: dict[str, Any]) -> _F:
+    try:
+        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+    except RuntimeError:  # numba: neither beside the file nor in a folder of the user can a cache be written
+        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+
+
+# --- order -----------------------------------------------------------------------------------------------------
+
+
+@_compiled
+def order(grid: Grid, closed: Bools, tree: Tree, loops: Loops) -> int:
+    """Put the energised nodes in breadth-first order; returns whether the sweep applies.
+
+    Nodes joined by closed links are taken up together, so that a link never closes a loop that has an impedance
+    and is never left out of one that needs it.
+    """
+    tree.position[:] = 0
+    tree.child[:] = 0
+    _connect(grid, closed, tree)
+    tail = 0
+    for source in range(grid.source_node.size):
+        node = grid.source_node[source]
+        if tree.position[node] == 0:
+            tail = _append(tree, tail, node, 0, -1, 0, source)
+            tail = _append_linked(grid, closed, tree, tail)
+        elif _differ(grid, source, tree.root[tree.position[node]]):
+            return CONFLICTING_SOURCES
+    n_loops = 0
+    here = 1
+    while here <= tail:
+        node = tree.node[here]
+        for k in range(grid.branch_start[node], grid.branch_start[node + 1]):
+            b = grid.branch_row[k]
+            if tree.child[b] != 0 or not (tree.from_on[b] and tree.to_on[b]):
+                continue
+            other = grid.branch_node[k]
+            if tree.position[other] != 0:
+                if n_loops == MAX_LOOPS:
+                    return TOO_MANY_LOOPS
+                loops.closing[n_loops] = b
+                n_loops += 1
+                tree.child[b] = -n_loops
+                continue
+            lag = grid.clock[b] if grid.branch_from[b] == node else -grid.clock[b]
+            tail = _append(tree, tail, other, here, b, tree.clock[here] + lag, tree.root[here])
+            tree.child[b] = tail
+            tail = _append_linked(grid, closed, tree, tail)
+        here += 1
+    tree.size[0] = tail
+    tree.size[1] = n_loops
+    if n_loops > 0:
+        _find_paths(grid, tree, loops)
+    return SOLVABLE
+
+
+@_inner
+def _connect(grid: Grid, closed: Bools, tree: Tree) -> None:
+    tree.from_on[:] = True
+    tree.to_on[:] = True
+    for s in range(closed.size):
+        b = grid.switch_branch[s]
+        if b >= 0 and not closed[s]:
+            if grid.switch_side[s] == 0:
+                tree.from_on[b] = False
+            else:
+                tree.to_on[b] = False
+
+
+@_inner
+def _append(tree: Tree, tail: int, node: int, parent: int, branch: int, clock: int, root: int) -> int:
+    tail += 1
+    tree.node[tail] = node
+    tree.position[node] = tail
+    tree.parent[tail] = parent
+    tree.branch[tail] = branch
+    tree.clock[tail] = clock
+    tree.root[tail] = root
+    return tail
+
+
+@_inner
+def _append_linked(grid: Grid, closed: Bools, tree: Tree, tail: int) -> int:
+    """Take up all nodes that closed links join to the last one."""
+    here = tail
+    while here <= tail:
+        node = tree.node[here]
+        for k in range(grid.link_start[node], grid.link_start[node + 1]):
+            other = grid.link_node[k]
+            if closed[grid.link_switch[k]] and tree.position[other] == 0:
+                tail = _append(tree, tail, other, here, -1, tree.clock[here], tree.root[here])
+        here += 1
+    return tail
+
+
+@_inner
+def _differ(grid: Grid, one: int, two: int) -> bool:
+    same_v = grid.source_v_pu[one] == grid.source_v_pu[two]
+    return not (same_v and grid.source_angle_rad[one] == grid.source_angle_rad[two])
+
+
+@_inner
+def _find_paths(grid: Grid, tree: Tree, loops: Loops) -> None:
+    """Positions from the ends of all loops up to their sources, in order."""
+    mark = loops.path
+    mark[:] = 0
+    for k in range(tree.size[1]):
+        b = loops.closing[k]
+        loops.end_from[k] = tree.position[grid.branch_from[b]]
+        loops.end_to[k] = tree.position[grid.branch_to[b]]
+        for end in (loops.end_from[k], loops.end_to[k]):
+            here = end
+            while here != 0 and mark[here] == 0:
+                mark[here] = 1
+                here = tree.parent[here]
+    n = 0
+    for i in range(1, tree.size[0] + 1):
+        if mark[i]:
+            loops.path[n] = i
+            n += 1
+    loops.path_size[0] = n
+
+
+# --- eliminate -------------------------------------------------------------------------------------------------
+
+
+@_inner
+def _inverse(q: complex) -> complex:
+    return q.conjugate() * (1.0 / (q.real * q.real + q.imag * q.imag))
+
+
+@_compiled
+def eliminate(grid: Grid, branches: Branches, tree: Tree, flow: Flow, loops: Loops) -> None:
+    """The coefficients of the passes and the loop equations, for the present order and taps."""
+    y, a, w = flow.y, flow.a, flow.w
+    _node_admittances(grid, branches, tree, y)
+    for i in range(tree.size[0], 0, -1):
+        b = tree.branch[i]
+        z = 0j
+        per_ratio = 1.0
+        if b >= 0:
+            ratio = branches.ratio[b]
+            if grid.branch_to[b] == tree.node[i]:
+                z = branches.z[b]
+                per_ratio = 1.0 / ratio
+            else:
+                z = ratio * ratio * branches.z[b]
+                per_ratio = ratio
+        elif tree.parent[i] == 0:
+            per_ratio = grid.source_v_pu[tree.root[i]]
+        d = _inverse(1.0 + z * y[i])
+        a[i] = d * per_ratio
+        w[i] = z * d
+        y[tree.parent[i]] += (per_ratio * per_ratio) * (d * y[i])
+    if tree.size[1] > 0:
+        _turn_ratios(grid, branches, tree, loops)
+        _loop_equations(branches, tree, flow, loops)
+
+
+@_inner
+def _node_admittances(grid: Grid, branches: Branches, tree: Tree, y: Complexes) -> None:
+    """Shunts and the halves of the branches; those of dead nodes gather at the unused position 0."""
+    for i in range(1, tree.size[0] + 1):
+        y[i] = grid.shunt_y[tree.node[i]]
+    y[0] = 0.0
+    for b in range(grid.branch_from.size):
+        from_on, to_on = tree.from_on[b], tree.to_on[b]
+        seen = branches.half[b] if from_on and to_on else branches.open_end[b]
+        if from_on:
+            ratio = branches.ratio[b]
+            y[tree.position[grid.branch_from[b]]] += seen * (1.0 / (ratio * ratio))
+        if to_on:
+            y[tree.position[grid.branch_to[b]]] += seen
+
+
+@_inner
+def _turn_ratios(grid: Grid, branches: Branches, tree: Tree, loops: Loops) -> None:
+    """The ratios of the closing branches, with the phase that is left over around each loop."""
+    for k in range(tree.size[1]):
+        one, two = loops.end_from[k], loops.end_to[k]
+        b = loops.closing[k]
+        hours = (grid.clock[b] + tree.clock[one] - tree.clock[two]) % 12
+        turn = grid.source_angle_rad[tree.root[two]] - grid.source_angle_rad[tree.root[one]] + hours * (math.pi / 6)
+        loops.ratio[k] = branches.ratio[b] * complex(math.cos(turn), math.sin(turn))
+
+
+@_inner
+def _loop_equations(branches: Branches, tree: Tree, flow: Flow, loops: Loops) -> None:
+    """What a current of 1 pu in each loop changes at the ends of all loops, factorised."""
+    n = tree.size[1]
+    for k in range(n):
+        loops.i[:n] = 0.0
+        loops.i[k] = 1.0
+        _draw_loop_currents(tree, flow, loops)
+        _path_voltages(tree, flow, loops, loops.path_j, 0.0)
+        for m in range(n):
+            loops.z[m, k] = -_gap(loops, m)
+        loops.z[k, k] += branches.z[loops.closing[k]]
+    _factorise(loops.z, loops.pivot, n)
+
+
+@_inner
+def _gap(loops: Loops, k: int) -> complex:
+    """The voltage across the open end of loop ``k``."""
+    gap: complex = _inverse(loops.ratio[k]) * loops.path_v[loops.end_from[k]] - loops.path_v[loops.end_to[k]]
+    return gap
+
+
+@_inner
+def _draw_loop_currents(tree: Tree, flow: Flow, loops: Loops) -> None:
+    """Add up the loop currents from their ends to the sources, in ``path_j``."""
+    a, j, n = flow.a, loops.path_j, loops.path_size[0]
+    j[0] = 0.0
+    for m in range(n):
+        j[loops.path[m]] = 0.0
+    for k in range(tree.size[1]):
+        j[loops.end_from[k]] += loops.i[k] * _inverse(loops.ratio[k].conjugate())
+        j[loops.end_to[k]] -= loops.i[k]
+    for m in range(n - 1, -1, -1):
+        i = loops.path[m]
+        j[tree.parent[i]] += a[i] * j[i]
+
+
+@_inner
+def _path_voltages(tree: Tree, flow: Flow, loops: Loops, j: Complexes, top: float) -> None:
+    v = loops.path_v
+    v[0] = top
+    for m in range(loops.path_size[0]):
+        i = loops.path[m]
+        v[i] = flow.a[i] * v[tree.parent[i]] - flow.w[i] * j[i]
+
+
+@_inner
+def _factorise(matrix: Complexes, pivot: Any, n: int) -> None:
+    """LU with row pivots, in place."""
+    for c in range(n):
+        best = c
+        for r in range(c + 1, n):
+            if abs(matrix[r, c]) > abs(matrix[best, c]):
+                best = r
+        pivot[c] = best
+        for k in range(n):
+            matrix[c, k], matrix[best, k] = matrix[best, k], matrix[c, k]
+        inverse = _inverse(matrix[c, c])
+        for r in range(c + 1, n):
+            matrix[r, c] *= inverse
+            for k in range(c + 1, n):
+                matrix[r, k] -= matrix[r, c] * matrix[c, k]
+
+
+@_inner
+def _substitute(matrix: Complexes, pivot: Any, n: int, x: Complexes) -> None:
+    for c in range(n):
+        x[c], x[pivot[c]] = x[pivot[c]], x[c]
+    for r in range(n):
+        for k in range(r):
+            x[r] -= matrix[r, k] * x[k]
+    for r in range(n - 1, -1, -1):
+        for k in range(r + 1, n):
+            x[r] -= matrix[r, k] * x[k]
+        x[r] *= _inverse(matrix[r, r])
+
+
+# --- iterate ---------------------------------------------------------------------------------------------------
+
+
+@_compiled
+def solve(
+    grid: Grid,
+    branches: Branches,
+    tree: Tree,
+    flow: Flow,
+    loops: Loops,
+    demand: Demand,
+    tolerance_pu: float,
+    limit: int,
+    least_v_pu: float,
+    at_nodes: Floats,
+    energised: Bools,
+    at_branches: Floats,
+) -> bool:
+    """Solve for the demand and write the results; False if there is no solution with at least ``least_v_pu``.
+
+    ``at_nodes`` takes v (pu) and angle (rad), ``at_branches`` P (kW), Q (kvar) and I (A) at the from end, the same
+    at the to end, and the loading.
+    """
+    _place(grid, tree, demand, flow.s)
+    if not _iterate(tree, flow, loops, tolerance_pu, limit):
+        return False
+    if not _report_nodes(grid, tree, flow.v, least_v_pu, at_nodes, energised):
+        return False
+    _report_branches(grid, branches, tree, flow, loops, at_branches)
+    return True
+
+
+@_inner
+def _place(grid: Grid, tree: Tree, demand: Demand, s: Complexes) -> None:
+    """Net demand of each position, conjugate, per unit; what is at dead nodes gathers at position 0."""
+    s[: tree.size[0] + 1] = 0.0
+    per_kva = 1.0 / BASE_KVA
+    for k in range(grid.load_node.size):
+        s[tree.position[grid.load_node[k]]] += complex(demand.p_kw[k] * per_kva, -demand.q_kvar[k] * per_kva)
+    for k in range(grid.generator_node.size):
+        fed = complex(demand.generation_kw[k] * per_kva, -demand.generation_kvar[k] * per_kva)
+        s[tree.position[grid.generator_node[k]]] -= fed
+
+
+@_inner
+def _iterate(tree: Tree, flow: Flow, loops: Loops, tolerance_pu: float, limit: int) -> int:
+    """Solve from the voltages without demand; returns the iterations, 0 if they did not suffice.
+
+    It ends when the change of the next iteration, foreseen by the rate of the last two, stays within the tolerance.
+    Leaves in ``j`` the currents that belong to the voltages. Voltages that are NaN end the iteration: the report
+    finds them.
+    """
+    n = tree.size[0]
+    parent, a, w, v, j, s = tree.parent, flow.a, flow.w, flow.v, flow.j, flow.s
+    v[0] = 1.0
+    for i in range(1, n + 1):
+        new = a[i] * v[parent[i]]
+        v[i] = new
+        j[i] = s[i] * new * (1.0 / (new.real * new.real + new.imag * new.imag))
+    enough = tolerance_pu * tolerance_pu
+    before = 0.0
+    for iteration in range(1, limit + 1):
+        _backward(tree, flow, loops)
+        largest = 0.0
+        for i in range(1, n + 1):
+            old = v[i]
+            new = a[i] * v[parent[i]] - w[i] * j[i]
+            step_re, step_im = new.real - old.real, new.imag - old.imag
+            largest = max(largest, step_re * step_re + step_im * step_im)
+            v[i] = new
+            j[i] = s[i] * new * (1.0 / (new.real * new.real + new.imag * new.imag))
+        squared_rate = min(1.0, CAUTION * largest / before) if iteration > 1 else 1.0
+        if not largest * squared_rate > enough:
+            _backward(tree, flow, loops)
+            return iteration
+        before = largest
+    return 0
+
+
+@_inner
+def _backward(tree: Tree, flow: Flow, loops: Loops) -> None:
+    """Add up the currents from the ends to the sources, those of the loops included."""
+    parent, a, j = tree.parent, flow.a, flow.j
+    j[0] = 0.0
+    for i in range(tree.size[0], 0, -1):
+        j[parent[i]] += a[i] * j[i]
+    n = tree.size[1]
+    if n == 0:
+        return
+    _path_voltages(tree, flow, loops, j, 1.0)
+    for k in range(n):
+        loops.i[k] = _gap(loops, k)
+    _substitute(loops.z, loops.pivot, n, loops.i)
+    _draw_loop_currents(tree, flow, loops)
+    for m in range(loops.path_size[0]):
+        i = loops.path[m]
+        j[i] += loops.path_j[i]
+
+
+# --- report ----------------------------------------------------------------------------------------------------
+
+
+@_inner
+def _report_nodes(
+    grid: Grid, tree: Tree, voltages: Complexes, least_v_pu: float, at_nodes: Floats, energised: Bools
+) -> bool:
+    sound = True
+    for node in range(energised.size):
+        i = tree.position[node]
+        energised[node] = i != 0
+        if i == 0:
+            at_nodes[0, node] = at_nodes[1, node] = 0.0
+            continue
+        v = voltages[i]
+        size = math.sqrt(v.real * v.real + v.imag * v.imag)
+        if not size >= least_v_pu:
+            sound = False
+        at_nodes[0, node] = size
+        angle = _angle(v) + grid.source_angle_rad[tree.root[i]] - tree.clock[i] * (math.pi / 6)
+        if angle > math.pi or angle <= -math.pi:
+            angle -= 2 * math.pi * math.ceil((angle - math.pi) / (2 * math.pi))
+        at_nodes[1, node] = angle
+    return sound
+
+
+@_inner
+def _angle(v: complex) -> float:
+    if v.real > 0.0 and abs(v.imag) < 0.66 * v.real:
+        return _arctangent(v.imag / v.real)
+    return math.atan2(v.imag, v.real)
+
+
+@_inner
+def _arctangent(x: float) -> float:
+    """The arc tangent for ``|x| <= 0.66``, good to 2e-16 (Cephes, S. L. Moshier)."""
+    z = x * x
+    p = -8.750608600031904122785e-1
+    p = p * z - 1.615753718733365076637e1
+    p = p * z - 7.500855792314704667340e1
+    p = p * z - 1.228866684490136173410e2
+    p = p * z - 6.485021904942025371773e1
+    q = z + 2.485846490142306297962e1
+    q = q * z + 1.650270098316988542046e2
+    q = q * z + 4.328810604912902668951e2
+    q = q * z + 4.853903996359136964868e2
+    q = q * z + 1.945506571482613964425e2
+    return x + x * (z * p / q)
+
+
+@_inner
+def _report_branches(grid: Grid, branches: Branches, tree: Tree, flow: Flow, loops: Loops, out: Floats) -> None:
+    for b in range(grid.branch_from.size):
+        one, two = tree.position[grid.branch_from[b]], tree.position[grid.branch_to[b]]
+        v_one, v_two = flow.v[one], flow.v[two]
+        i_one, i_two = 0j, 0j
+        ratio = branches.ratio[b]
+        if tree.from_on[b] and tree.to_on[b]:
+            if one != 0:
+                half = branches.half[b]
+                i_one, i_two = _series_currents(tree, flow, loops, b, two, ratio)
+                i_one += half * v_one / (ratio * ratio)
+                i_two += half * v_two
+        elif tree.from_on[b] and one != 0:
+            i_one = branches.open_end[b] * v_one / (ratio * ratio)
+        elif tree.to_on[b] and two != 0:
+            i_two = branches.open_end[b] * v_two
+        s_one, s_two = v_one * i_one.conjugate(), v_two * i_two.conjugate()
+        out[0, b], out[1, b] = s_one.real * BASE_KVA, s_one.imag * BASE_KVA
+        out[3, b], out[4, b] = s_two.real * BASE_KVA, s_two.imag * BASE_KVA
+        a_one = math.sqrt(i_one.real * i_one.real + i_one.imag * i_one.imag) * grid.i_from_a[b]
+        a_two = math.sqrt(i_two.real * i_two.real + i_two.imag * i_two.imag) * grid.i_to_a[b]
+        out[2, b], out[5, b] = a_one, a_two
+        out[6, b] = max(a_one * grid.per_rating_from[b], a_two * grid.per_rating_to[b])
+
+
+@_inner
+def _series_currents(tree: Tree, flow: Flow, loops: Loops, b: int, two: int, ratio: float) -> tuple[complex, complex]:
+    """Currents from the from node and from the to node into the series impedance, in the frames of the nodes."""
+    below = tree.child[b]
+    if below < 0:
+        i = loops.i[-1 - below]
+        return i * _inverse(loops.ratio[-1 - below].conjugate()), -i
+    i = flow.y[below] * flow.v[below] + flow.j[below]
+    if below == two:
+        return i / ratio, -i
+    return -i, i * ratio
