@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ def _guarded(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ResultsWriteError(path, error.strerror or str(error)) from error
+        raise ResultsWriteError(path, os.strerror(error.errno) if error.errno else str(error)) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,12 +50,12 @@ def write_text(path: Path, text: str) -> None:
         ResultsWriteError: the disk does not take it.
     """
     part = path.with_name(path.name + ".part")
-    try:
-        with _guarded(path):
+    with _guarded(path):
+        try:
             part.write_text(text, encoding="utf-8")
             part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -107,6 +108,7 @@ class SampleFile:
         self._times = np.empty(ROW_GROUP, dtype=np.int64)
         self._rows = np.empty((ROW_GROUP, len(columns)))
         self._count = 0
+        self._full = False
         with _guarded(path):
             self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
@@ -114,7 +116,7 @@ class SampleFile:
         """Add the row of one cycle.
 
         Raises:
-            ResultsWriteError: the disk does not take the full row group.
+            ResultsWriteError: the disk does not take the full row group; later ones are not tried.
         """
         self._times[self._count] = t_ms
         self._rows[self._count] = values
@@ -124,9 +126,13 @@ class SampleFile:
 
     def _flush(self) -> None:
         n, self._count = self._count, 0
+        if self._full:
+            return
         columns = [pa.array(self._times[:n]), *(pa.array(column[:n]) for column in self._rows.T)]
+        self._full = True  # unless it succeeds
         with _guarded(self._path):
             self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        self._full = False
 
     def close(self) -> None:
         """Write what is left and the footer."""

@@ -7,11 +7,26 @@ from typing import Any
 
 import numpy as np
 
+from twin.errors import Blame, TwinError
 from twin.network.model import Network
 
 
+class NothingToChangeError(TwinError):
+    """A network is to be changed where it has nothing (any more)."""
+
+    blame = Blame.SCENARIO
+
+    def __init__(self, network: str, kind: str, name: str) -> None:
+        self.network, self.kind, self.name = network, kind, name
+        super().__init__(f"there is no {kind} {name} to be changed in this copy of network {network}")
+
+
 class NetworkEdit:
-    """Collects changes to a network by name; :meth:`result` is the changed copy. Names must exist."""
+    """Collects changes to a network by name; :meth:`result` is the changed copy.
+
+    Raises:
+        NothingToChangeError: what is to be changed is not there, or has been removed.
+    """
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -20,22 +35,27 @@ class NetworkEdit:
         """The copy with all changes so far."""
         return self._network
 
+    def _row(self, kind: str, names: tuple[str, ...], name: str) -> int:
+        if name not in names:
+            raise NothingToChangeError(self._network.name, kind, name)
+        return names.index(name)
+
     def normal_position(self, switch: str, *, closed: bool) -> None:
         """The switch is drawn as normally closed, or normally open."""
         switches = self._network.switches
-        changed = _with(switches.normally_closed, switches.names.index(switch), closed)
+        changed = _with(switches.normally_closed, self._row("switch", switches.names, switch), closed)
         self._network = replace(self._network, switches=replace(switches, normally_closed=changed))
 
     def rating(self, line: str, i_max_a: float) -> None:
         """The line is believed to carry ``i_max_a`` A."""
         lines = self._network.lines
-        changed = _with(lines.i_max_a, lines.names.index(line), i_max_a)
+        changed = _with(lines.i_max_a, self._row("line", lines.names, line), i_max_a)
         self._network = replace(self._network, lines=replace(lines, i_max_a=changed))
 
     def demand(self, consumer: str, p_kw: float) -> None:
         """The consumer is believed to be rated ``p_kw`` kW, at its power factor."""
         consumers = self._network.consumers
-        row = consumers.names.index(consumer)
+        row = self._row("consumer", consumers.names, consumer)
         ratio = p_kw / consumers.p_kw[row] if consumers.p_kw[row] else 0.0
         self._network = replace(
             self._network,
@@ -49,7 +69,7 @@ class NetworkEdit:
     def remove_line(self, line: str) -> None:
         """The line and the switches at its ends are not in the drawing."""
         network = self._network
-        row = network.lines.names.index(line)
+        row = self._row("line", network.lines.names, line)
         keep_lines = np.arange(network.lines.n) != row
         switches = _rows(network.switches, network.switches.branch != row)
         branch = np.where(switches.branch > row, switches.branch - 1, switches.branch).astype(np.int32)
