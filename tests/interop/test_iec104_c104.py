@@ -99,7 +99,7 @@ class Peer:
         before = len(self.of("done"))
         self.order(**order)
         await until(lambda: len(self.of("done")) > before, f"order {order}")
-        if order["do"] == "command":
+        if order.get("do") == "command":
             return self._confirmed(order["ioa"])
         return bool(self.of("done")[-1]["success"])
 
