@@ -32,6 +32,7 @@ from twin.report import write_junit, write_report
 from twin.scenario import PlantState, resolved_yaml
 from twin.scenario.expectations import Verdict
 from twin.timebase import SimTime, clock_text
+from twin.transport import BARRIER_LIMIT_S
 
 WRITTEN_LAST = ("run.json", "report.html", "junit.xml", "grid.json", "traceback.txt", "snapshot-*.json")
 """Files that are written when a run has ended."""
@@ -69,7 +70,10 @@ class ProgramError(TwinError):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run. ``speed`` 0 is as fast as it goes; ``protocol`` replaces every station's."""
+    """How to run. ``speed`` 0 is as fast as it goes; ``protocol`` replaces every station's.
+
+    ``barrier_limit_s`` is how long a station may take, by the wall clock, to deliver what it announced.
+    """
 
     out: Path | None = None
     speed: float = 0.0
@@ -78,6 +82,7 @@ class RunOptions:
     continue_from: bytes | None = None
     snapshot_at: tuple[SimTime, ...] = ()
     report: bool = True
+    barrier_limit_s: float = BARRIER_LIMIT_S
 
 
 @dataclass
@@ -184,6 +189,7 @@ class _Run:
             protocol=options.protocol,
             continue_from=options.continue_from,
             snapshot_at=options.snapshot_at,
+            barrier_limit_s=options.barrier_limit_s,
         )
         try:
             world.run()

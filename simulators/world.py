@@ -46,7 +46,16 @@ from twin.scenario import PlantState
 from twin.scenario.expectations import ExpectationMonitor
 from twin.scenario.model import StationSettings
 from twin.timebase import NEVER, SimTime, TimeBase
-from twin.transport import Acceptor, Endpoint, IoThread, Listener, MemoryListener, TcpEndpoint, TelecontrolPath
+from twin.transport import (
+    BARRIER_LIMIT_S,
+    Acceptor,
+    Endpoint,
+    IoThread,
+    Listener,
+    MemoryListener,
+    TcpEndpoint,
+    TelecontrolPath,
+)
 
 IN_PROCESS = "in_process"
 SAME_CYCLE = (
@@ -164,13 +173,15 @@ def build_world(
     protocol: str | None = None,
     continue_from: bytes | None = None,
     snapshot_at: Sequence[SimTime] = (),
+    barrier_limit_s: float = BARRIER_LIMIT_S,
 ) -> World:
     """Wire a world.
 
     ``protocol`` replaces the protocol of every station; ``continue_from`` is a snapshot of the same scenario;
-    at each of ``snapshot_at`` (or the first cycle after it) the world leaves one in ``snapshots``.
+    at each of ``snapshot_at`` (or the first cycle after it) the world leaves one in ``snapshots``;
+    ``barrier_limit_s`` is how long to wait, by the wall clock, for what was announced over a connection.
     """
-    builder = _Builder(preparation, outputs, pacer, protocol)
+    builder = _Builder(preparation, outputs, pacer, protocol, barrier_limit_s)
     try:
         return builder.build(continue_from, sorted(snapshot_at))
     except BaseException:
@@ -181,11 +192,19 @@ def build_world(
 class _Builder:
     """The steps of :func:`build_world`."""
 
-    def __init__(self, preparation: Preparation, outputs: Outputs, pacer: Pacer, protocol: str | None) -> None:
+    def __init__(
+        self,
+        preparation: Preparation,
+        outputs: Outputs,
+        pacer: Pacer,
+        protocol: str | None,
+        barrier_limit_s: float,
+    ) -> None:
         self.p = preparation
         self.outputs = outputs
         self.pacer = pacer
         self.protocol = protocol
+        self.barrier_limit_s = barrier_limit_s
         self.context = RunContext(preparation.time_base)
         self.threads: list[IoThread] = []
         self.acceptors: dict[str, Acceptor] = {}
@@ -242,7 +261,7 @@ class _Builder:
             for s in self.p.derivation.remote_stations
         }
         measured = frozenset(p.name for p in self.p.derivation.points if p.kind is PointKind.MEASURAND)
-        return LockstepStations(outstations, self.acceptors, self.paths("down"), measured)
+        return LockstepStations(outstations, self.acceptors, self.paths("down"), measured, self.barrier_limit_s)
 
     def sessions(self) -> dict[str, MasterSession]:
         return {
@@ -264,7 +283,7 @@ class _Builder:
         loads = scenario.plant.loads
         sessions = self.sessions()
         room = ControlRoom(p.control_room, p.derivation.points, sessions, room_settings(p))
-        links = LockstepLinks(sessions, self.endpoints, self.paths("up"))
+        links = LockstepLinks(sessions, self.endpoints, self.paths("up"), self.barrier_limit_s)
         return {
             "clock": ClockSimulator(context, base_step_ms=scenario.step, end_ms=scenario.duration, pacer=self.pacer),
             "director": DirectorSimulator(context, events=p.events),
