@@ -6,7 +6,7 @@ The decisions are those of ``twin.dms.flisr``; here is when it is asked, and wha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from twin.control_room.plans import Course, PlanDesk
 from twin.control_room.settings import ControlRoomSettings
 from twin.control_room.watch import NetworkWatch
-from twin.dms.flisr import Location, ZoneCandidate, locate, make_plan
+from twin.dms.flisr import Location, Observation, ZoneCandidate, locate, make_plan
 from twin.dms.flisr.trigger import FlisrTrigger
 from twin.dms.load_estimate import DemandEstimate, estimate_demand, take_off_losses
 from twin.journal import JournalEntry
@@ -27,10 +27,17 @@ from twin.timebase import SimTime
 
 @dataclass
 class Incident:
-    """One fault from the trip of its feeder head (``device``, a switch row) until it is dealt with."""
+    """One fault from the trip of its feeder head (``device``, a switch row) until the next one there.
+
+    ``closed_before`` and the demand are those before the fault: plans change the positions and measurements that
+    they were taken from.
+    """
 
     device: int
     trip_t_ms: SimTime
+    closed_before: list[bool]
+    p_kw: list[float]
+    q_kvar: list[float]
     plan_id: str = ""
     replans: int = 0
     failed: list[str] = field(default_factory=list)
@@ -84,13 +91,19 @@ class FlisrDesk:
     # -- dealing --------------------------------------------------------------------------------------------------
 
     def _open(self, device: int, now: SimTime) -> None:
-        incident = Incident(device, int(self._watch.disturbed_since[device]))
+        before, demand = self._watch.closed_before, self._demand()
+        incident = Incident(
+            device,
+            int(self._watch.disturbed_since[device]),
+            before.tolist(),
+            demand.p_kw.tolist(),
+            demand.q_kvar.tolist(),
+        )
         self._incidents[device] = incident
         self._plan(incident, now)
 
     def _plan(self, incident: Incident, now: SimTime) -> None:
-        demand = self._demand()
-        seen = self._watch.observe(now, incident.trip_t_ms, demand.p_kw, demand.q_kvar)
+        seen = self._observe(incident, now)
         if incident.failed:
             seen = seen.with_blocked([self._network.switches.names.index(name) for name in incident.failed])
         settings = self._settings.flisr
@@ -98,8 +111,14 @@ class FlisrDesk:
             incident.location = locate(self._network, seen, settings, device=incident.device)
             self._note_location(incident, now)
         plan = make_plan(self._network, seen, settings, location=incident.location, solver=self._solver)
+        if self._plans.course(plan.plan_id):  # refused at once, so made in the same instant
+            plan = replace(plan, plan_id=f"{plan.plan_id}-{incident.replans + 1}")
         incident.plan_id = plan.plan_id
         self._plans.propose(plan, self._settings.flisr_mode, now)
+
+    def _observe(self, incident: Incident, now: SimTime) -> Observation:
+        seen = self._watch.observe(now, incident.trip_t_ms, np.array(incident.p_kw), np.array(incident.q_kvar))
+        return replace(seen, closed_before=np.array(incident.closed_before, dtype=np.bool_))
 
     def on_failed(self, course: Course, now: SimTime) -> None:
         """A plan's switch did not operate: plan anew without it, a limited number of times."""
