@@ -74,3 +74,26 @@ def test_report_page__is_drawn_in_light_and_dark(tmp_path: Path, scheme: str) ->
     browse(page, tmp_path / "profile", "--window-size=1400,3000", f"--screenshot={shot}", *flags)
     assert shot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert shot.stat().st_size > 100_000
+
+
+PROBE = """<script>
+(function () {
+  var member = document.querySelector(".hops .member"), box = member.parentNode.querySelector("input");
+  var shown = function () { return getComputedStyle(member).display; };
+  var told = [document.querySelector("svg.lanes").getBoundingClientRect().height <= 700 ? "fits" : "too high"];
+  told.push(shown()); box.click(); told.push(shown());
+  var search = document.getElementById("alarm-search");
+  search.value = "no voltage n77"; search.dispatchEvent(new Event("input"));
+  told.push(search.parentNode.querySelector("output").textContent);
+  document.documentElement.dataset.told = told.join(" | ");
+})();
+</script></body>"""
+
+
+def test_report_page__crowded_incident_fits_unfolds_and_is_searched(tmp_path: Path) -> None:
+    page = write_report(fake_run().write_crowded_run(tmp_path / "run"))
+    html = page.read_text(encoding="utf-8").replace("<details>", "<details open>")
+    page.write_text(html.replace("</body>", PROBE), encoding="utf-8")
+    dom = browse(page, tmp_path / "profile", "--window-size=1400,900", "--dump-dom")
+    assert 'data-told="fits | none | table-row | 1 found"' in dom
+    assert 'data-js-errors="0"' in dom

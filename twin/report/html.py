@@ -158,7 +158,7 @@ def _pictures(results: Results) -> dict[str, Any] | None:
     all_states = results.grid.states
     large = len(results.grid.nodes) > VERY_LARGE_GRID
     states = (all_states[0], *all_states[-1:]) if large and len(all_states) > 1 else all_states
-    shown = _worth_showing(states)
+    shown = worth_showing(states)
     return {
         "states": [
             {
@@ -179,10 +179,11 @@ def _pictures(results: Results) -> dict[str, Any] | None:
             key=lambda feeder: natural(str(feeder["name"])),
         ),
         "keys": _keys(results),
+        "overloaded": any(drawing.overloaded(state) for state in states),
     }
 
 
-def _worth_showing(states: Sequence[GridState]) -> set[int]:
+def worth_showing(states: Sequence[GridState]) -> set[int]:
     """The first and the last state; where these look alike, the first and the one in between that differs most."""
     last = len(states) - 1
     if last < 2 or _difference(states[0], states[last]):

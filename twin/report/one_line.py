@@ -200,7 +200,13 @@ class OneLine:
         supply = f"{len(dead)} of {len(self.grid.nodes)} nodes dead" if dead else "every node energised"
         moved = f"; not in normal position: {', '.join(opened)}" if opened else "; every switch in normal position"
         fault = f"; fault on {', '.join(state.faulted)}" if state.faulted else ""
+        over = self.overloaded(state)
+        fault += f"; overloaded: {', '.join(over)}" if over else ""
         return f"{supply}{': ' + ', '.join(dead) if 0 < len(dead) <= 20 else ''}{moved}{fault}"
+
+    def overloaded(self, state: GridState) -> tuple[str, ...]:
+        """Names of the branches drawn thick, because they carry more than their rating."""
+        return tuple(self.grid.branches[row].name for row in range(len(self.grid.branches)) if _is_over(state, row))
 
     def _colour(self, head: int | None, live: bool) -> str:
         if not live:
@@ -214,7 +220,7 @@ class OneLine:
         branch, way = self.grid.branches[row], self.layout.paths[row]
         live, loading = state.branch_energised[row], state.branch_loading[row]
         colour = "faulted" if branch.name in state.faulted else self._colour(fed.branches[row], live)
-        over = " over" if live and loading > OVERLOAD else ""
+        over = " over" if _is_over(state, row) else ""
         said = f"loading {figure_text(100 * loading, 3)} %{self._fed_by(fed.branches[row])}" if live else "dead"
         fault = ", faulted" if branch.name in state.faulted else ""
         title = element("title", f"{branch.name} · {branch.kind} · {said}{fault}")
@@ -270,6 +276,10 @@ class OneLine:
         bolt = element("path", d="M2-11L-6 2H-1L-3 11L6-3H1Z", class_="bolt")
         title = element("title", f"fault on {self.grid.branches[row].name}")
         return element("g", title, bolt, transform=f"translate({x:.1f} {y:.1f})")
+
+
+def _is_over(state: GridState, row: int) -> bool:
+    return state.branch_energised[row] and state.branch_loading[row] > OVERLOAD
 
 
 def _breaker(s: float, closed: bool) -> tuple[Markup, ...]:

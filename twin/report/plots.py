@@ -286,19 +286,22 @@ def time_step(span_ms: float, count: int) -> int:
 
 
 def _marks(time: Scale, marks: Sequence[EventMark]) -> Markup:
+    """A line for each mark; marks too close for words of their own are named together at the first of them."""
     parts = []
-    free_from = -1.0
+    named: list[tuple[float, str, list[str]]] = []
     for mark in marks:
         if not time.low <= mark.t_ms <= time.high:
             continue
         x = time(mark.t_ms)
         title = element("title", f"{time_text(mark.t_ms)} {mark.words}")
-        line = path([(x, TOP - 8), (x, HEIGHT - BOTTOM)], class_="mark")
-        words: tuple[Markup, ...] = ()
-        if x > free_from:
-            words = (text(x + 3, TOP - 12, mark.words, class_="marktext"),)
-            free_from = x + 8 + text_width(mark.words, 10.0)
-        parts.append(element("g", title, line, *words, class_=mark.style))
+        parts.append(element("g", title, path([(x, TOP - 8), (x, HEIGHT - BOTTOM)], class_="mark"), class_=mark.style))
+        if named and x < named[-1][0] + 8 + text_width(", ".join(named[-1][2]), 10.0):
+            together = named[-1][1] == mark.style and mark.words not in named[-1][2]
+            named[-1][2].extend([mark.words] if together else [])
+        else:
+            named.append((x, mark.style, [mark.words]))
+    for x, style, words in named:
+        parts.append(element("g", text(x + 3, TOP - 12, ", ".join(words), class_="marktext"), class_=style))
     return join(parts)
 
 

@@ -222,6 +222,23 @@ class FakeJournal:
         return [json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in ordered]
 
 
+def crowd(indicators: int = 32, dead: int = 44) -> list[dict[str, Any]]:
+    """What a fault far out in a large network brings besides: indicators, their events and alarms, dead busbars."""
+    journal = FakeJournal()
+    for n in range(indicators):
+        direction, at_ms = "forward" if n % 2 else "reverse", 60_110 + n
+        switch = f"LBS_{n}"
+        journal.add(60_016, "field", "indicator", switch, direction=direction, state="set")
+        journal.event(at_ms, f"{switch}.fault_{direction}", 1, 60_016)
+        rule, words = f"fault_{direction}", f"RTU_{n}: {switch} saw a fault pass, {direction}"
+        alarm = {"alarm_id": f"{rule}:{switch}.{rule}", "priority": 2, "text": words, "state": "raised"}
+        journal.add(at_ms, "control_room", "alarm", switch, **alarm)
+    for n in range(40, 40 + dead):
+        alarm = {"alarm_id": f"v_dead:N{n}.v_kv", "priority": 1, "text": f"RTU_{n}: no voltage at N{n}"}
+        journal.add(66_000 + 15 * n, "control_room", "alarm", f"N{n}", **alarm, state="raised")
+    return journal.entries
+
+
 PLAN_STEPS = [
     {"number": 1, "switch": "SW_L3-8_3", "action": "open", "purpose": "isolate the fault towards CB_1",
      "expects": "no change of supply"},
@@ -395,6 +412,16 @@ def write_cigre_run(folder: Path, *, coordinates: bool = True, **summary: Any) -
     """A completed run of the CIGRE network; ``summary`` replaces keys of ``run.json``."""
     grid = cigre_grid(coordinates=coordinates)
     return _write(folder, grid, summary)
+
+
+def write_crowded_run(folder: Path) -> Path:
+    """The CIGRE run with a :func:`crowd` in its journal."""
+    write_cigre_run(folder)
+    path = folder / "journal.jsonl"
+    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    ordered = sorted([*entries, *crowd()], key=lambda entry: entry["t_ms"])
+    path.write_text("\n".join(json.dumps(entry) for entry in ordered) + "\n", encoding="utf-8")
+    return folder
 
 
 def write_oberrhein_run(folder: Path, *, coordinates: bool = True, **summary: Any) -> Path:

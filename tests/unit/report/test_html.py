@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 
 from twin.report import write_report
-from twin.report.html import overall, render
-from twin.report.results import Results, RunSummary, Verdict, read_results
+from twin.report.html import worth_showing, overall, render
+from twin.report.results import GridState, Results, RunSummary, Verdict, read_results
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 
@@ -164,3 +164,45 @@ def test_report__several_faults_are_told_one_by_one(fake: ModuleType, tmp_path: 
     text = page_of(folder).text
     assert "Permanent three-phase fault on L10" in text
     assert "3 later faults are not drawn" in text
+
+
+def test_report__crowd_is_one_row_with_every_hop_below_it(fake: ModuleType, tmp_path: Path) -> None:
+    html = write_report(fake.write_crowded_run(tmp_path / "run")).read_text(encoding="utf-8")
+    page = Page(html)
+    assert html.count('<input type="checkbox"> 44 alarms: no voltage at N40 …') == 1
+    assert page.text.count("alarm: RTU_77: no voltage at N77") == 1
+    assert "<details open" not in html
+
+
+def test_report__many_alarms_scroll_and_can_be_searched(fake: ModuleType, tmp_path: Path) -> None:
+    page = page_of(fake.write_crowded_run(tmp_path / "run"))
+    assert ("class", "scroll") in page.attributes
+    assert ("data-searches", "alarm-rows") in page.attributes
+    assert "44 × no voltage (44 still standing), 16 × fault passage forward" in page.text
+
+
+def test_report__says_on_top_of_the_plan_that_nobody_was_restored(fake: ModuleType, tmp_path: Path) -> None:
+    folder = fake.write_cigre_run(tmp_path)
+    refused = {
+        "t_ms": 64_100, "source": "control_room", "kind": "plan", "subject": "P1", "plan_id": "P1",
+        "why": ["CB_2 tripped.", "Not taken: closing TIE_1 would load L2-3 to 112 %."],
+        "customers_interrupted": 112, "customers_restored": 0, "customers_not_restored": 112,
+    }  # fmt: skip
+    with (folder / "journal.jsonl").open("a", encoding="utf-8") as journal:
+        journal.write(json.dumps(refused) + "\n")
+    text = page_of(folder).text
+    said = "Nobody was restored. 112 customers stay without supply: closing TIE_1 would load L2-3 to 112 %."
+    assert said in text
+    assert text.index(said) < text.index("Checked beforehand by power flow")
+    assert "Closing TIE_1 would load L2-3 to 112 %." in text.split("Not taken")[1]
+
+
+def states_of(*rows: tuple[tuple[bool, ...], tuple[str, ...]]) -> list[GridState]:
+    return [GridState(str(i), i, closed, (True,), (1.0,), (), (), faulted) for i, (closed, faulted) in enumerate(rows)]
+
+
+def test_pictures__run_that_ends_as_it_began_shows_the_fault() -> None:
+    normal, tripped = ((True, True), ()), ((False, True), ("L1",))
+    assert worth_showing(states_of(normal, tripped, normal)) == {0, 1}
+    assert worth_showing(states_of(normal, tripped, ((True, False), ()))) == {0, 2}
+    assert worth_showing(states_of(normal)) == {0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from types import ModuleType
@@ -147,3 +148,17 @@ def test_picture__overloaded_branch_is_marked() -> None:
     drawn = str(OneLine.of(Grid(nodes, (GridBranch("L", "line", 0, 1),), (), (state,))).draw(state))
     assert "loading 112 %" in drawn
     assert "bus over" in drawn
+
+
+def test_picture__names_a_line_as_faulted_only_while_it_is(cigre: Grid) -> None:
+    drawing = OneLine.of(cigre)
+    before, fault = (str(drawing.draw(state)) for state in cigre.states[:2])
+    assert 'class="t branch"' in before
+    assert 'class="t fault"' not in before
+    assert 'class="t fault"' in fault
+
+
+def test_picture__says_in_words_what_is_overloaded(cigre: Grid) -> None:
+    loading = tuple(1.2 if branch.name == "L1-2" else 0.5 for branch in cigre.branches)
+    state = replace(cigre.states[0], branch_loading=loading)
+    assert OneLine.of(cigre).words(state).endswith("; overloaded: L1-2")

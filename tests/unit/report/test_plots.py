@@ -114,6 +114,36 @@ def test_plot__gap_lifts_the_pen() -> None:
     assert line.get("d", "").count("M") == 2
 
 
+def test_plot__value_holds_until_the_next_one() -> None:
+    """A sample at the fault must not look like a ramp that began before it."""
+    (plot,) = plots_of(samples([0, 900, 1000], **{"CB_1.i_a": [100.0, 100.0, 2000.0]}), (0, 1000))
+    drawn = ElementTree.fromstring(draw_plot(plot, (), 600))
+    line = next(path for path in drawn.iter("path") if path.get("class", "").startswith("line"))
+    assert "L" not in line.get("d", "")
+    assert line.get("d", "").count("V") == 1
+
+
+def test_plot__notes_beyond_the_axis_do_not_overlap() -> None:
+    volts = np.where((np.arange(1000) > 500) & (np.arange(1000) < 900), 0.0, 1.01)
+    (plot,) = plots_of(samples(np.arange(1000), **{"N1.v_pu": volts, "N2.v_pu": volts}), (0, 999))
+    drawn = ElementTree.fromstring(draw_plot(plot, (), 600))
+    notes = [(note.get("x"), note.get("y")) for note in drawn.iter("text") if note.get("class") == "peak"]
+    assert len(notes) == 2
+    assert len(set(notes)) == 2
+
+
+def test_marks__brief_supply_between_two_trips_is_no_restoration() -> None:
+    steps = ((10, 5), (1000, 0), (1100, 5), (9000, 0), (30_000, 5))
+    journal = [JournalEntry(t_ms, "grid", "supply", "n", {"customers_interrupted": n}) for t_ms, n in steps]
+    assert [(m.t_ms, m.words) for m in event_marks(journal)] == [(9000, "supplied")]
+
+
+def test_marks__too_close_for_two_words_are_named_together() -> None:
+    journal = [JournalEntry(500, "director", "fault", "f1"), JournalEntry(505, "field", "relay_trip", "CB_1")]
+    (plot,) = plots_of(samples([0, 1000], **{"x.i_a": [1.0, 2.0]}), (0, 1000))
+    assert ">fault, trip<" in str(draw_plot(plot, event_marks(journal), 600))
+
+
 def test_marks__tell_fault_trip_and_the_return_of_supply() -> None:
     journal = [
         JournalEntry(10, "director", "fault", "f1"),

@@ -9,7 +9,7 @@ import pytest
 
 from twin.journal import JournalEntry
 from twin.report.results import read_results
-from twin.report.story import alarms, details, excerpt, natural, plans, sessions, supply, words
+from twin.report.story import alarm_counts, alarms, details, excerpt, natural, plans, sessions, supply, words
 from twin.report.svg import figure_text, nice_step, span_text, time_text
 
 
@@ -39,6 +39,69 @@ def test_plans__refused_step_says_the_rule_and_later_ones_are_not_begun() -> Non
     assert (plan.steps[0].state, plan.steps[0].problem) == ("refused", "station in local")
     assert plan.steps[1].state == ""
     assert plan.steps[1].took_ms is None
+
+
+REFUSED = {
+    "title": "Isolate L12-13",
+    "verdict": "isolation only",
+    "why": ["CB_2 tripped.", "Not taken: closing TIE_1 would load L2-3 to 112 % (limit 100 %)."],
+    "customers_interrupted": 112,
+    "customers_restored": 0,
+    "customers_not_restored": 112,
+}
+
+
+def test_plans__rejected_alternatives_are_a_list_of_their_own() -> None:
+    (plan,) = plans([entry(1, "control_room", "plan", "P", **REFUSED)])
+    assert plan.why == ("CB_2 tripped.",)
+    assert plan.not_taken == ("closing TIE_1 would load L2-3 to 112 % (limit 100 %).",)
+    assert plan.nobody_restored == "closing TIE_1 would load L2-3 to 112 % (limit 100 %)"
+
+
+@pytest.mark.parametrize("counts", [{"customers_restored": 3}, {"customers_not_restored": 0}])
+def test_plans__somebody_restored_or_nobody_left_is_no_refusal(counts: dict[str, int]) -> None:
+    (plan,) = plans([entry(1, "control_room", "plan", "P", **(REFUSED | counts))])
+    assert plan.nobody_restored == ""
+
+
+def test_plans__one_sentence_of_why_is_a_list_of_one(cigre_run: Path) -> None:
+    (plan,) = plans(read_results(cigre_run).journal)
+    assert len(plan.why) == 1
+    assert plan.fulfilled
+    assert plan.took_ms == 13_950
+
+
+def test_plans__take_the_zones_of_the_location_before() -> None:
+    where = {"zones": ["L3-8", "N8"], "probabilities": [0.98, 0.02]}
+    (plan,) = plans(
+        [entry(1, "control_room", "location", "CB_1", **where), entry(1, "control_room", "plan", "P", title="Isolate")]
+    )
+    assert plan.candidates == (("L3-8", 0.98), ("N8", 0.02))
+
+
+def test_plans__steps_tell_selection_and_check_back(cigre_run: Path) -> None:
+    (plan,) = plans(read_results(cigre_run).journal)
+    assert [(step.select_ms, step.took_ms) for step in plan.steps] == [
+        (170, 4530),
+        (170, 4480),
+        (170, 390),
+        (170, 4550),
+    ]
+
+
+def test_alarm_counts__most_frequent_first_with_what_still_stands() -> None:
+    rows = alarms(
+        [
+            *(
+                entry(t, "control_room", "alarm", f"N{t}", alarm_id=f"v_dead:N{t}.v_kv", state="raised")
+                for t in range(3)
+            ),
+            entry(4, "control_room", "alarm", "CB_1", alarm_id="trip:CB_1.trip", state="raised"),
+            entry(5, "control_room", "alarm", "N1", alarm_id="v_dead:N1.v_kv", state="cleared"),
+        ]
+    )
+    counts = [(count.words, count.count, count.standing) for count in alarm_counts(rows)]
+    assert counts == [("no voltage", 3, 2), ("tripped by protection", 1, 1)]
 
 
 def test_alarms__follow_each_from_raised_to_cleared(cigre_run: Path) -> None:
