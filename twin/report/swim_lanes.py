@@ -364,7 +364,8 @@ def _same_command(cause: Milestone, effect: Milestone) -> bool:
 def _link(cause: Group, effect: Group, spans: Sequence[SimTime], places: Mapping[int, tuple[float, float]]) -> Markup:
     (x0, y0), (x1, y1) = places[cause.rows[0]], places[effect.rows[0]]
     bend = max((x1 - x0) / 2, 0.0)
-    d = f"M{x0:.1f} {y0:.1f}C{x0 + bend:.1f} {y0:.1f} {x1 - bend:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
+    rise = 12.0 if y0 == y1 else 0.0  # passes above the words of its own row
+    d = f"M{x0:.1f} {y0:.1f}C{x0 + bend:.1f} {y0 - rise:.1f} {x1 - bend:.1f} {y1 - rise:.1f} {x1:.1f} {y1:.1f}"
     title = element("title", f"{cause.label} → {effect.label}: {spread_text(spans)}")
     return element("path", title, d=d, class_="link")
 

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from twin.report import write_report
-from twin.report.html import worth_showing, overall, render
+from twin.report.html import overall, render, worth_showing
 from twin.report.results import GridState, Results, RunSummary, Verdict, read_results
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
@@ -172,6 +172,15 @@ def test_report__crowd_is_one_row_with_every_hop_below_it(fake: ModuleType, tmp_
     assert html.count('<input type="checkbox"> 44 alarms: no voltage at N40 …') == 1
     assert page.text.count("alarm: RTU_77: no voltage at N77") == 1
     assert "<details open" not in html
+
+
+def test_report__legend_names_overload_only_where_there_is_one(cigre_run: Path) -> None:
+    assert "overloaded" not in page_of(cigre_run).text
+    path = cigre_run / "grid.json"
+    grid = json.loads(path.read_text(encoding="utf-8"))
+    grid["states"][-1]["branch_loading"][0] = 1.3
+    path.write_text(json.dumps(grid), encoding="utf-8")
+    assert "overloaded" in page_of(cigre_run).text
 
 
 def test_report__many_alarms_scroll_and_can_be_searched(fake: ModuleType, tmp_path: Path) -> None:
