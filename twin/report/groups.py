@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from twin.report.milestones import Lane, Milestone, Tone
 from twin.report.story import natural
-from twin.report.timeline import Lane, Milestone, Tone
 from twin.timebase import SimTime
 
 FEWEST_TOGETHER = 3

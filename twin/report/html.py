@@ -14,13 +14,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from twin.report.groups import Group, grouped
 from twin.report.latencies import key_latencies, reclosing
+from twin.report.milestones import Hop, Incident
 from twin.report.one_line import FEEDER_COLOURS, VERY_LARGE_GRID, OneLine, legend_symbol
 from twin.report.plots import crosshair_data, draw_plot, event_marks, plots_of
 from twin.report.results import GridState, Results, RunSummary, read_results
 from twin.report.story import alarm_counts, alarms, details, excerpt, natural, plans, sessions, supply, words
 from twin.report.svg import figure_text, span_text, time_text
 from twin.report.swim_lanes import MOST_MILESTONES, draw_lanes, spread_text
-from twin.report.timeline import Hop, Incident, incidents
+from twin.report.timeline import incidents
 
 REPORT_FILE = "report.html"
 MOST_INCIDENTS = 12

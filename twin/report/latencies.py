@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from twin.report.timeline import Incident, Milestone, Tone
+from twin.report.milestones import Incident, Milestone, Tone
 from twin.timebase import SimTime
 
 

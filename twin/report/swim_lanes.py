@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from twin.report.axis import BrokenAxis, broken_axis
 from twin.report.groups import Group, grouped
+from twin.report.milestones import Incident, Lane, Milestone, Tone
 from twin.report.svg import element, join, nice_step, path, shorten, span_text, text, text_width, time_text
-from twin.report.timeline import FINAL_PHASES, Incident, Lane, Milestone, Tone
+from twin.report.timeline import FINAL_PHASES
 from twin.timebase import SimTime
 
 WIDTH = 1180.0

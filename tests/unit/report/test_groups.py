@@ -9,9 +9,10 @@ from types import ModuleType
 import pytest
 
 from twin.report.groups import grouped
+from twin.report.milestones import Incident, Lane, Milestone, Tone
 from twin.report.results import read_results
 from twin.report.swim_lanes import draw_lanes, spread_text
-from twin.report.timeline import Incident, Lane, Milestone, Tone, incidents
+from twin.report.timeline import incidents
 
 
 @pytest.fixture

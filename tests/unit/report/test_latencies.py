@@ -7,7 +7,8 @@ from typing import Any
 
 from twin.journal import JournalEntry
 from twin.report.latencies import key_latencies, reclosing
-from twin.report.timeline import Incident, Tone, incidents
+from twin.report.milestones import Incident, Tone
+from twin.report.timeline import incidents
 
 
 def entry(t_ms: int, source: str, kind: str, subject: str, **data: Any) -> JournalEntry:

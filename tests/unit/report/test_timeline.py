@@ -11,8 +11,9 @@ import pytest
 from twin.journal import JournalEntry
 from twin.report.axis import broken_axis
 from twin.report.latencies import key_latencies
+from twin.report.milestones import Lane, Tone
 from twin.report.results import read_results
-from twin.report.timeline import Lane, Tone, incidents
+from twin.report.timeline import incidents
 
 
 def entry(t_ms: int, source: str, kind: str, subject: str, **data: Any) -> JournalEntry:
