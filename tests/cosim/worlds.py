@@ -11,14 +11,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow.parquet as pq
 import pytest
 
 from simulators.runner import RunOptions, RunResult, run_scenario
 from twin.cli import main
+from twin.network import load_network
+from twin.network.model import Network
 
 FAULT = "{at: 5 s, id: fault1, fault: {line: L3-8, kind: phase-to-phase}}"
 """On a cable of the first feeder of CIGRE MV, 61 s before FLISR would be done with it at the latest."""
@@ -111,13 +115,24 @@ def leftovers() -> tuple[list[str], int]:
     return sorted(thread.name for thread in threading.enumerate()), sockets
 
 
+@cache
+def _shipped(spec: str) -> Network:
+    """Networks do not change, and making one takes as long as a short run."""
+    return load_network(spec)
+
+
+def _network(spec: str, *, base_dir: Path) -> Network:
+    return _shipped(spec)
+
+
 def run(folder: Path, text: str, *, name: str = "run", **options: Any) -> Ran:
     """Run a scenario and check that no thread and no socket stays behind."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.yaml"
     path.write_text(text, encoding="utf-8")
     before = leftovers()
-    result = run_scenario(path, RunOptions(out=folder / name, **{"report": False, **options}))
+    with patch("simulators.preparation.load_network", _network):
+        result = run_scenario(path, RunOptions(out=folder / name, **{"report": False, **options}))
     assert leftovers() == before
     return Ran(result, folder / name)
 
