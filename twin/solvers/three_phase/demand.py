@@ -1,0 +1,72 @@
+"""Voltage-dependent demand and constant generation per unit: currents for given voltages."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from twin.network.model import Bools, Floats, Ints
+from twin.network.three_phase import Complexes, ThreePhaseNetwork
+from twin.solvers.three_phase.connectivity import Index
+
+
+def unit_ends(node: Ints, delta: Bools, earth: int) -> tuple[Index, Index]:
+    """Node phases of the two ends of the units ``(n, 3)``: A, B, C to earth, or in delta AB, BC, CA."""
+    first = 3 * node.astype(np.int64)[:, np.newaxis] + np.arange(3)
+    after = 3 * node.astype(np.int64)[:, np.newaxis] + np.array([1, 2, 0])
+    return first, np.where(delta[:, np.newaxis], after, earth)
+
+
+class Demand:
+    """The units of all consumers, then of all generators, that exist, as one flat list.
+
+    ``rows`` are their places in the flattened ``(n_consumers + n_generators, 3)`` table.
+    """
+
+    def __init__(self, network: ThreePhaseNetwork) -> None:
+        c, g = network.consumers, network.generators
+        earth = 3 * network.nodes.n
+        self.shape = (c.n + g.n, 3)
+        self.n_consumers = c.n
+        ends = [unit_ends(c.node, c.delta, earth), unit_ends(g.node, np.zeros(g.n, dtype=np.bool_), earth)]
+        plus, minus = (np.concatenate([end[side] for end in ends]).ravel() for side in (0, 1))
+        self.rows = np.flatnonzero(np.concatenate([c.units, g.units]).ravel())
+        self.plus, self.minus = plus[self.rows], minus[self.rows]
+        v_kv = np.concatenate([c.v_nominal_kv, network.nodes.v_nominal_kv[g.node] / np.sqrt(3)])
+        ones = np.ones(g.n)
+        self._v_base = self._spread(1e3 * v_kv)
+        self._v_min = self._spread(np.concatenate([c.v_min_pu, 0 * ones]))
+        self._v_max = self._spread(np.concatenate([c.v_max_pu, np.inf * ones]))
+        constant_power = np.tile([1.0, 0.0, 0.0], (g.n, 1))
+        self._zip_p = np.concatenate([c.zip_p, constant_power])
+        self._zip_q = np.concatenate([c.zip_q, constant_power])
+        self._shares = np.zeros((3, len(self.rows)), dtype=np.complex128)
+        self._constant_power = bool((self._v_min <= 0).all() and np.isinf(self._v_max).all())
+
+    def _spread(self, per_row: Floats) -> Floats:
+        return np.repeat(per_row, 3)[self.rows]
+
+    def set(self, p_kw: Floats, q_kvar: Floats, generation_kw: Floats, generation_kvar: Floats) -> None:
+        """Take the powers at nominal voltage."""
+        p = 1e3 * np.concatenate([p_kw, -generation_kw])[:, :, np.newaxis] * self._zip_p[:, np.newaxis, :]
+        q = 1e3 * np.concatenate([q_kvar, -generation_kvar])[:, :, np.newaxis] * self._zip_q[:, np.newaxis, :]
+        self._shares = (p + 1j * q).reshape(-1, 3)[self.rows].T.copy()
+        limited = (self._v_min > 0).any() or np.isfinite(self._v_max).any()
+        self._constant_power = not (limited or self._shares[1:].any())
+
+    def admittance(self, volts: Complexes) -> Complexes:
+        """Apparent admittance of each unit at the voltages over it: the current is this times the voltage."""
+        square = volts.real**2 + volts.imag**2
+        if self._constant_power:
+            constant: Complexes = self._shares[0].conj() / square
+            return constant
+        v = np.sqrt(square) / self._v_base
+        within = np.clip(v, self._v_min, self._v_max)
+        power = self._shares[0] + within * (self._shares[1] + within * self._shares[2])
+        apparent: Complexes = power.conj() / (within * self._v_base) ** 2
+        return apparent
+
+    def table(self, values: Complexes, outside: complex) -> Complexes:
+        """Values of the units as a table ``(n_consumers + n_generators, 3)``, ``outside`` where no unit is."""
+        full = np.full(self.shape, outside, dtype=np.complex128)
+        full.ravel()[self.rows] = values
+        return full
