@@ -15,7 +15,7 @@ from twin.control_room.plans import Course, PlanDesk
 from twin.control_room.settings import ControlRoomSettings
 from twin.control_room.watch import NetworkWatch
 from twin.dms.flisr import Location, Observation, ZoneCandidate, locate, make_plan
-from twin.dms.flisr.trigger import FlisrTrigger
+from twin.dms.flisr.trigger import FlisrTrigger, TriggerState
 from twin.dms.load_estimate import DemandEstimate, estimate_demand, take_off_losses
 from twin.journal import JournalEntry
 from twin.network.model import Bools
@@ -80,7 +80,14 @@ class FlisrDesk:
             self._trigger.note_evidence(switches.names[head], now)
 
     def step(self, now: SimTime) -> None:
-        """Deal with the faults that have settled."""
+        """Deal with the faults that have settled; one whose feeder head cannot be read has to wait."""
+        if self._trigger.next_due() > now:
+            return
+        readable = self._watch.head_signs()
+        for row in np.flatnonzero(self._network.switches.feeder_head).tolist():
+            name = self._network.switches.names[row]
+            if name not in readable and self._trigger.state(name) is TriggerState.SETTLING:
+                self._trigger.note_evidence(name, now)
         for name in self._trigger.due(now):
             self._open(self._network.switches.names.index(name), now)
 

@@ -1,0 +1,238 @@
+"""FLISR at work: when it looks, and what becomes of its plans.
+
+A trip at 2000 ms is reported in the cycle of 2100 ms; with 5 s to settle the fault is dealt with at 7100 ms.
+"""
+
+from __future__ import annotations
+
+import pytest
+from control_room_bench import CLOSED, NEVER, OPEN, Bench
+
+FULL = ["open S1", "open S2", "close CB_1", "close TIE"]
+
+
+def faulted(bench: Bench) -> Bench:
+    """A permanent fault on L2 at 2 s: CB_1 trips, CB_1 and S1 indicate forward."""
+    bench.run(2_000)
+    bench.trip("CB_1", "S1")
+    return bench
+
+
+class TestNoticing:
+    def test_flisr__plans_once_a_trip_has_settled(self, bench: Bench) -> None:
+        faulted(bench).run(7_000)
+        assert bench.plans() == []
+        bench.run(60_000)
+        [plan] = bench.plans()
+        assert plan.t_ms == 7_100
+        assert bench.steps() == FULL
+        assert bench.operated == [("S1", "open"), ("S2", "open"), ("CB_1", "close"), ("TIE", "close")]
+        assert bench.outcomes() == ["running", "done"]
+        [location] = bench.lines("location")
+        assert (location.subject, location.data["zones"][0]) == ("CB_1", "L2")
+
+    def test_flisr__says_when_it_wants_to_look(self, bench: Bench) -> None:
+        assert bench.room.flisr.next_event() == NEVER
+        faulted(bench).run(3_000)
+        assert bench.room.next_wanted() <= 7_100
+        assert bench.room.flisr.next_event() == 7_100
+        bench.run(60_000)
+        assert bench.room.flisr.next_event() == NEVER
+
+    def test_flisr__waits_on_for_late_indications(self, bench: Bench) -> None:
+        bench.run(2_000)
+        bench.trip("CB_1")
+        bench.run(6_000)
+        bench.tell("S1.fault_forward", 1.0, t_ms=1_990)
+        bench.run(60_000)
+        [plan] = bench.plans()
+        assert plan.t_ms == 11_100
+        assert bench.steps() == FULL
+
+    def test_flisr__is_quiet_while_the_feeder_recloses(self, bench: Bench) -> None:
+        bench.run(2_000)
+        bench.tell("CB_1.reclose_active", 1.0)
+        bench.trip("CB_1", "S1")
+        bench.run(40_000)
+        assert bench.plans() == []
+
+    def test_flisr__does_nothing_when_reclosing_succeeds(self, bench: Bench) -> None:
+        bench.run(2_000)
+        bench.tell("CB_1.reclose_active", 1.0)
+        bench.trip("CB_1", "S1")
+        bench.run(3_000)
+        bench.tell("CB_1.position", CLOSED)
+        bench.tell("CB_1.trip", 0.0)
+        bench.run(13_000)
+        bench.tell("CB_1.reclose_active", 0.0)
+        bench.run(60_000)
+        assert bench.plans() == []
+        assert bench.operated == []
+
+    def test_flisr__plans_after_lockout(self, bench: Bench) -> None:
+        bench.run(2_000)
+        bench.tell("CB_1.reclose_active", 1.0)
+        bench.trip("CB_1", "S1")
+        bench.run(20_000)
+        bench.tell("CB_1.reclose_active", 0.0)
+        bench.tell("CB_1.lockout", 1.0)
+        bench.run(60_000)
+        [plan] = bench.plans()
+        assert plan.t_ms == 25_100
+        assert bench.steps() == FULL  # the indications of the first shot still count
+
+    def test_flisr__does_nothing_about_a_head_opened_by_hand(self, bench: Bench) -> None:
+        bench.run(2_000)
+        bench.tell("CB_1.position", OPEN)
+        bench.run(60_000)
+        assert bench.plans() == []
+
+    def test_flisr__does_nothing_about_a_trip_without_opening(self, bench: Bench) -> None:
+        bench.run(2_000)
+        bench.tell("CB_1.trip", 1.0)
+        bench.run(60_000)
+        assert bench.plans() == []
+
+    def test_flisr__plans_again_for_the_next_fault_of_the_same_feeder(self, bench: Bench) -> None:
+        faulted(bench).run(60_000)
+        for switch in ("S1", "S2"):
+            bench.tell(f"{switch}.fault_forward", 0.0)
+        bench.tell("CB_1.fault_forward", 0.0)
+        bench.run(70_000)
+        bench.trip("CB_1")
+        bench.run(120_000)
+        assert [plan.t_ms for plan in bench.plans()] == [7_100, 75_100]
+        assert "L1" in bench.lines("location")[1].data["zones"]
+
+    def test_flisr__waits_for_a_feeder_head_that_cannot_be_read(self, bench: Bench) -> None:
+        faulted(bench).run(3_000)
+        bench.lose("CB_1")
+        bench.run(30_000)
+        assert bench.plans() == []
+        bench.reconnect("CB_1")
+        bench.run(60_000)
+        assert bench.steps() == FULL
+        assert bench.plans()[0].t_ms <= 35_100
+        assert bench.operated == [("S1", "open"), ("S2", "open"), ("CB_1", "close"), ("TIE", "close")]
+
+    def test_flisr__does_nothing_if_the_head_turns_out_to_be_closed_again(self, bench: Bench) -> None:
+        faulted(bench).run(3_000)
+        bench.lose("CB_1")
+        bench.run(30_000)
+        bench.tell("CB_1.position", CLOSED)
+        bench.tell("CB_1.trip", 0.0)
+        bench.reconnect("CB_1")
+        bench.run(60_000)
+        assert bench.plans() == []
+
+
+class TestModes:
+    def test_off__does_nothing(self) -> None:
+        bench = Bench(flisr_mode="off").start()
+        faulted(bench).run(60_000)
+        assert bench.plans() == []
+        assert bench.lines("location") == []
+        assert bench.operated == []
+        assert bench.room.flisr.next_event() == NEVER
+
+    def test_advisory__waits_for_the_operator(self) -> None:
+        bench = Bench(flisr_mode="advisory").start()
+        faulted(bench).run(30_000)
+        assert bench.steps() == FULL
+        assert bench.operated == []
+        [name] = bench.room.plans.waiting
+        bench.room.operator({"approve_plan": name}, bench.now)
+        bench.run(60_000)
+        assert [switch for switch, _ in bench.operated] == ["S1", "S2", "CB_1", "TIE"]
+        assert bench.room.counts()["plans_done"] == 1
+
+    def test_advisory__rejected_plan_is_not_made_again(self) -> None:
+        bench = Bench(flisr_mode="advisory").start()
+        faulted(bench).run(30_000)
+        bench.room.operator({"reject_plan": "all"}, bench.now)
+        bench.run(90_000)
+        assert len(bench.plans()) == 1
+        assert bench.operated == []
+        assert bench.room.counts()["plans_rejected"] == 1
+
+    def test_advisory__new_plan_waits_as_well(self) -> None:
+        bench = Bench(flisr_mode="advisory").start()
+        bench.jammed = {"S2"}
+        faulted(bench).run(30_000)
+        bench.room.operator({"approve_plan": "all"}, bench.now)
+        bench.run(60_000)
+        assert len(bench.plans()) == 2
+        assert len(bench.room.plans.waiting) == 1
+        assert bench.operated == [("S1", "open")]
+
+
+class TestReplanning:
+    """A switch that did not do as it was told is not used again; the fault is isolated around it."""
+
+    @pytest.mark.parametrize("trouble", ["jammed", "refusing"])
+    def test_replan__goes_round_a_switch_that_failed(self, bench: Bench, trouble: str) -> None:
+        setattr(bench, trouble, {"S1"})
+        faulted(bench).run(60_000)
+        assert bench.steps(1) == ["open S2", "close TIE"]
+        assert bench.operated == [("S2", "open"), ("TIE", "close")]
+        assert bench.outcomes()[0] == "running"
+        assert bench.outcomes()[1].startswith("step 1 failed: ")
+        assert bench.outcomes()[2:] == ["running", "done"]
+
+    def test_replan__in_mid_plan_still_knows_who_had_supply(self, bench: Bench) -> None:
+        """S1 is open already when S2 fails: behind it, N3 can still be restored."""
+        bench.jammed = {"S2"}
+        faulted(bench).run(60_000)
+        assert bench.steps(1) == ["open S3", "close CB_1", "close TIE"]
+        assert bench.plans()[1].data["customers_interrupted"] == 300
+        assert bench.plans()[1].data["customers_not_restored"] == 100  # N2, isolated with L2
+
+    def test_replan__after_the_head_was_closed_admits_what_it_cannot_restore(self, bench: Bench) -> None:
+        bench.jammed = {"TIE"}
+        faulted(bench).run(60_000)
+        second = bench.plans()[1].data
+        assert (second["steps"], second["customers_not_restored"]) == ([], 200)
+        assert second["verdict"] == "isolation only"
+        assert bench.outcomes()[-1] == "nothing can be operated"
+
+    def test_replan__scales_demand_as_before_the_fault(self, bench: Bench) -> None:
+        bench.jammed = {"S2"}
+        faulted(bench).run(60_000)
+        [incident] = bench.room.flisr.snapshot()["incidents"]
+        # 600 kW were measured at CB_1 before, 400 kW each are rated at N1 to N3, less a little for losses
+        assert 590 < sum(incident["p_kw"][:3]) <= 600
+
+    def test_replan__refused_in_the_same_instant_has_a_name_of_its_own(self, bench: Bench) -> None:
+        """A command of the dispatcher on S1 is still without an answer, so the plan's is refused at once."""
+        faulted(bench).run(7_000)
+        bench.mute = {bench.point["S1.position"].station}
+        bench.room.operate("S1", False, bench.now)
+        bench.run(7_100)
+        assert [plan.subject for plan in bench.plans()] == ["flisr-CB_1-7100", "flisr-CB_1-7100-2"]
+        assert bench.outcomes()[:2] == ["running", "step 1 failed: command 1 on S1 is still in progress"]
+
+    @pytest.mark.parametrize("limit", [0, 1, 2])
+    def test_replan__is_tried_a_limited_number_of_times(self, limit: int) -> None:
+        bench = Bench(flisr_mode="automatic", max_replans=limit).start()
+        bench.refusing = {"S1", "S2", "S3", "TIE", "CB_1"}
+        faulted(bench).run(120_000)
+        assert 1 <= len(bench.plans()) <= 1 + limit
+        assert bench.operated == []
+
+    def test_replan__of_a_mute_station_waits_for_the_time_limit(self, bench: Bench) -> None:
+        bench.mute = {bench.point["S1.position"].station}
+        faulted(bench).run(60_000)
+        failed = [outcome for outcome in bench.outcomes() if "failed" in outcome]
+        assert failed[0] == "step 1 failed: RTU_1 did not answer the select, so nothing was operated"
+        assert ("S1", "open") not in bench.operated
+
+
+@pytest.mark.parametrize("mode", ["automatic", "advisory"])
+def test_flisr__two_feeders_at_once_are_dealt_with_apart(mode: str) -> None:
+    bench = Bench(flisr_mode=mode).start()
+    bench.run(2_000)
+    bench.trip("CB_1", "S1")
+    bench.trip("CB_2")
+    bench.run(60_000)
+    assert {plan.subject.split("-")[1] for plan in bench.plans()} == {"CB_1", "CB_2"}
+    assert ("TIE", "close") not in bench.operated  # nobody left to take over
