@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-LEAST_PIVOT = 1e-11
+LEAST_PIVOT = 1e-13
 """Of a 4x4 block scaled to ones: a smaller pivot is none."""
 
 LEAST_CURRENT_PU = 1e-9
@@ -127,6 +127,7 @@ def assemble(
     current: Any,
     current_weight: Any,
     direction: Any,
+    steer: bool,
     angle_weight: Any,
     diagonal: Any,
     lower: Any,
@@ -136,8 +137,8 @@ def assemble(
     """Fill the augmented equations at the state ``u`` = ln V, ``angle``.
 
     Slots: ``v_*`` of shape (n,); ``injection``/``variance`` (n, 2), a negative variance for none; ``flow*``
-    (branches, 2 ends, P and Q); ``current*`` (branches, 2). ``direction`` holds the unit phasors of the currents and is
-    updated. Writes ``diagonal`` (n, 4, 4), ``lower`` (blocks, 4, 4), ``right`` (n, 4) and ``power`` (n,), the complex
+    (branches, 2 ends, P and Q); ``current*`` (branches, 2). ``direction`` holds the unit phasors of the currents, and
+    takes up the present ones if ``steer``. Writes ``diagonal`` (n, 4, 4), ``lower`` (blocks, 4, 4), ``right`` (n, 4) and ``power`` (n,), the complex
     injection of each bus.
     """
     n = len(u)
@@ -196,9 +197,9 @@ def assemble(
                         continue
                     i = i_own + i_other
                     size = abs(i)
-                    if size > LEAST_CURRENT_PU and direction[e, end, 1] > 0.0:
-                        direction[e, end, 0] = i / size
-                    towards = direction[e, end, 0].conjugate()
+                    if steer and size > LEAST_CURRENT_PU:
+                        direction[e, end] = i / size
+                    towards = direction[e, end].conjugate()
                     off = current[e, end] - (towards * i).real
                     c_own, c_other = towards * i_own, towards * i_other
                     h[2, 0], h[2, 1] = c_own.real, -c_own.imag
@@ -355,7 +356,9 @@ def solve(start: Any, rows: Any, lower: Any, inverse: Any, right: Any) -> None:
         for p in range(start[k], start[k + 1]):
             block, given = lower[p], right[rows[p]]
             for x in range(4):
-                y[x] -= block[0, x] * given[0] + block[1, x] * given[1] + block[2, x] * given[2] + block[3, x] * given[3]
+                y[x] -= (
+                    block[0, x] * given[0] + block[1, x] * given[1] + block[2, x] * given[2] + block[3, x] * given[3]
+                )
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -426,7 +429,7 @@ def predicted_variances(
             i_own, i_other = admittance[e, 3 * end] * at_a, admittance[e, 1 + end] * at_b
             m_own, m_other = at_a * i_own.conjugate(), at_a * i_other.conjugate()
             s = m_own + m_other
-            towards = direction[e, end, 0].conjugate()
+            towards = direction[e, end].conjugate()
             c_own, c_other = towards * i_own, towards * i_other
             h[0, 0], h[0, 1] = s.real + m_own.real, -m_other.imag
             h[1, 0], h[1, 1] = s.imag + m_own.imag, m_other.real

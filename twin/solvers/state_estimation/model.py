@@ -73,7 +73,9 @@ class Measurements:
         return len(self.kind)
 
     @classmethod
-    def of(cls, kind: MeasurementKind, place: Ints, value: Floats, sigma: Floats | float, side: int = 0) -> Measurements:
+    def of(
+        cls, kind: MeasurementKind, place: Ints, value: Floats, sigma: Floats | float, side: int = 0
+    ) -> Measurements:
         """Measurements of one kind."""
         n = len(place)
         return cls(
@@ -248,4 +250,6 @@ class EstimationDivergedError(TwinError):
     def __init__(self, source: str, iterations: int) -> None:
         self.source = source
         self.iterations = iterations
-        super().__init__(f"the state estimation of the island of source {source} does not converge in {iterations} steps")
+        super().__init__(
+            f"the state estimation of the island of source {source} does not converge in {iterations} steps"
+        )

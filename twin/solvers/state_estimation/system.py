@@ -1,0 +1,286 @@
+"""The iteration of one topology: ordered buses, their state, and the steps of Gauss-Newton on it.
+
+Knows buses and slots, not measurements; per unit of 1 MVA throughout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.network.model import Bools, Floats, Ints
+from twin.solvers.state_estimation import kernels
+from twin.solvers.state_estimation.buses import Buses
+from twin.solvers.state_estimation.equations import Factor, elimination_order, unique_pairs
+from twin.solvers.state_estimation.slots import Fit, Slots
+
+Complexes = NDArray[np.complex128]
+
+_LARGEST_STEP = 0.5
+"""Steps beyond this (rad, parts of the voltage) are shortened to it, by island."""
+
+_RANK_WEIGHT = 1e-8
+"""Variance of injections and weight of nothing in the test for rank: far apart from one, far above roundoff."""
+_RANK_NOTHING = 1e-10
+
+_PIVOT_ROUNDS = 6
+
+
+class System:
+    """Equations and state for the buses of one topology; reorders the buses to ``buses`` by elimination."""
+
+    def __init__(self, buses: Buses, admittance: Complexes, y_shunt: Complexes) -> None:
+        self._groups: list[list[int]] = []
+        self._order(buses, admittance, y_shunt)
+
+    def _order(self, buses: Buses, admittance: Complexes, y_shunt: Complexes) -> None:
+        position = elimination_order(buses.n, *unique_pairs(buses.branch_from, buses.branch_to), behind=self._groups)
+        self._groups = [[int(position[bus]) for bus in group] for group in self._groups]
+        self.buses = _renumber(buses, position)
+        self.left_out: Bools = np.zeros(buses.n_islands, dtype=np.bool_)
+        self.factor = Factor(buses.n, self.buses.branch_from, self.buses.branch_to)
+        shunt = np.empty_like(y_shunt)
+        shunt[position] = y_shunt
+        self.set_admittances(admittance, shunt)
+        n = buses.n
+        self._right = np.zeros((n, 4))
+        self._power = np.zeros(n, dtype=np.complex128)
+        self._angle_weight = np.zeros(n)
+        self._angle_weight[self.buses.reference] = 1.0
+        self._v_nothing: Floats = np.zeros(n)
+        self.start_idle()
+
+    def set_admittances(self, admittance: Complexes, y_shunt: Complexes) -> None:
+        """Take other admittances of the branches, shape (n_branches, 4), and of the (ordered) buses."""
+        y, b = admittance.copy(), self.buses
+        within = (b.branch_from == b.branch_to) & b.from_on & b.to_on
+        y[within, 0] += y[within, 1]
+        y[within, 3] += y[within, 2]
+        y[within, 1:3] = 0.0
+        self._admittance = np.ascontiguousarray(y)
+        self._y_shunt = y_shunt
+
+    def leave_out(self, islands: Bools) -> None:
+        """Hold the state of these islands where it is: nothing determines it."""
+        self.left_out = islands
+        out = islands[self.buses.island]
+        self._v_nothing = out.astype(np.float64)
+        self._angle_weight = out.astype(np.float64)
+        self._angle_weight[self.buses.reference] = 1.0
+
+    def start_idle(self) -> None:
+        """Nominal voltages and the angles without load; currents flow away from the source."""
+        b = self.buses
+        self.u = np.zeros(b.n)
+        self.angle = b.angle_rad.copy()
+        self._direction = np.zeros((len(b.branch_from), 2), dtype=np.complex128)
+        alive = b.branch_from >= 0
+        for end, (bus, sign) in enumerate(((b.branch_from, 1), (b.branch_to, -1))):
+            self._direction[alive, end] = sign * b.away[alive] * np.exp(1j * self.angle[bus[alive]])
+
+    def start_at(self, v_pu: Floats, angle_rad: Floats) -> None:
+        """A state by node; nodes at 0 V start idle."""
+        self.start_idle()
+        node = np.flatnonzero((self.buses.of_node >= 0) & (v_pu > 0))
+        bus = self.buses.of_node[node]
+        self.u[bus], self.angle[bus] = np.log(v_pu[node]), angle_rad[node]
+
+    def step(self, slots: Slots, *, steer: bool) -> Floats:
+        """One step of Gauss-Newton; the size of the step at each bus before it was shortened."""
+        self._assemble(slots, self._angle_weight, steer)
+        if not self.factor.factorise():
+            self.factor.exchanging = True
+            self._assemble(slots, self._angle_weight, steer)
+            if not self.factor.factorise():
+                return np.full(self.buses.n, np.inf)
+        step = self.factor.solve(self._right)[:, :2]
+        size = np.abs(step).max(axis=1)
+        b = self.buses
+        largest = np.zeros(b.n_islands)
+        np.maximum.at(largest, b.island, size)
+        shorter = np.divide(_LARGEST_STEP, largest, out=np.ones(b.n_islands), where=largest > _LARGEST_STEP)[b.island]
+        self.u += shorter * step[:, 0]
+        self.angle += shorter * step[:, 1]
+        self.angle -= (self.angle[b.reference] - b.angle_rad[b.reference])[b.island]
+        return size
+
+    def _assemble(self, slots: Slots, angle_weight: Floats, steer: bool) -> None:
+        b, f = self.buses, self.factor
+        kernels.assemble(
+            self.u,
+            self.angle,
+            self._y_shunt,
+            b.branch_from,
+            b.branch_to,
+            f.branch_position,
+            self._admittance,
+            slots.v_value + self._v_nothing * np.exp(self.u),
+            slots.v_weight + self._v_nothing,
+            slots.injection,
+            slots.variance,
+            slots.flow,
+            slots.flow_weight,
+            slots.current,
+            slots.current_weight,
+            self._direction,
+            steer,
+            angle_weight,
+            f.diagonal,
+            f.lower,
+            self._right,
+            self._power,
+        )
+
+    def fit(self, slots: Slots, tests: bool) -> Fit:
+        """The estimates at all slots for the present state; ``tests`` adds their variances."""
+        b = self.buses
+        phasor = np.exp(self.u + 1j * self.angle)
+        at_from, at_to = phasor[b.branch_from], phasor[b.branch_to]
+        y = self._admittance
+        i = np.stack([y[:, 0] * at_from + y[:, 1] * at_to, y[:, 2] * at_from + y[:, 3] * at_to], axis=1)
+        s = np.stack([at_from, at_to], axis=1) * np.conj(i)
+        injection = np.abs(phasor) ** 2 * np.conj(self._y_shunt)
+        alive = b.branch_from >= 0
+        for end, bus in enumerate((b.branch_from, b.branch_to)):
+            injection += np.bincount(bus[alive], s[alive, end].real, minlength=b.n)
+            injection += 1j * np.bincount(bus[alive], s[alive, end].imag, minlength=b.n)
+        found = Fit(
+            v=np.abs(phasor),
+            injection=np.stack([injection.real, injection.imag], axis=1),
+            flow=np.stack([s.real, s.imag], axis=2),
+            current=np.abs(i),
+        )
+        return self._with_variances(found, slots) if tests else found
+
+    def _with_variances(self, fit: Fit, slots: Slots) -> Fit:
+        """Variances of the estimates: the covariance of the state is the upper part of the inverse."""
+        b, f = self.buses, self.factor
+        self._assemble(slots, self._angle_weight, True)
+        f.factorise()
+        z_diagonal, z_lower = f.sparse_inverse()
+        flow_variance = np.zeros_like(slots.flow)
+        current_variance = np.zeros_like(slots.current)
+        kernels.predicted_variances(
+            self.u,
+            self.angle,
+            b.branch_from,
+            b.branch_to,
+            f.branch_position,
+            self._admittance,
+            self._direction,
+            z_diagonal,
+            z_lower,
+            slots.flow_weight,
+            slots.current_weight,
+            flow_variance,
+            current_variance,
+        )
+        multiplier = -np.stack([z_diagonal[:, 2, 2], z_diagonal[:, 3, 3]], axis=1)
+        # residual variance of an injection: R (R + Q G^-1 Q')^-1 R, its inverse being the multipliers' block
+        leverage = np.where(slots.variance > 0, slots.variance**2 * multiplier, 0.0)
+        return replace(
+            fit,
+            v_variance=fit.v**2 * z_diagonal[:, 0, 0],
+            injection_leverage=leverage,
+            flow_variance=flow_variance,
+            current_variance=current_variance,
+        )
+
+    # --- rank --------------------------------------------------------------------------------------------------
+
+    def _unit_slots(self, slots: Slots) -> Slots:
+        """The same slots with weights that make every row of the equations a unit one, near enough."""
+        b, y = self.buses, np.abs(self._admittance) ** 2
+        at_end = np.stack([y[:, 0] + y[:, 1], y[:, 2] + y[:, 3]], axis=1)
+        weight = np.divide(1.0, at_end, out=np.zeros_like(at_end), where=at_end > 0)
+        alive = b.branch_from >= 0
+        own = np.bincount(b.branch_from[alive], at_end[alive, 0], minlength=b.n)
+        own += np.bincount(b.branch_to[alive], at_end[alive, 1], minlength=b.n)
+        variance = _RANK_WEIGHT * np.where(own > 0, own, 1.0)[:, None]
+        return replace(
+            slots,
+            v_weight=np.where(slots.v_weight > 0, 1.0, 0.0),
+            variance=np.where(slots.variance >= 0, variance, -1.0),
+            flow_weight=np.where(slots.flow_weight > 0, weight[:, :, None], 0.0),
+            current_weight=np.where(slots.current_weight > 0, weight, 0.0),
+        )
+
+    def find_pivots(self, slots: Slots) -> bool:
+        """Reorder the buses until every one has a pivot of its own, as far as that goes; True if it did."""
+        self.leave_out(np.zeros(self.buses.n_islands, dtype=np.bool_))
+        changed = False
+        for _ in range(_PIVOT_ROUNDS):
+            self.start_idle()
+            unit = self._unit_slots(slots)
+            self._assemble(unit, self._angle_weight, False)
+            if self.factor.factorise() or not self._group(np.flatnonzero(self.factor.failed)):
+                break
+            changed = True
+            old = self.buses
+            self._order(old, self._admittance, self._y_shunt)
+            slots = _reorder(slots, old, self.buses)
+        return changed
+
+    def _group(self, failed: NDArray[np.int64]) -> bool:
+        """Put each failed bus (with those that already follow another) behind its parent; False if none has one."""
+        member = {bus: group for group in self._groups for bus in group}
+        moved = False
+        for bus in failed.tolist():
+            group = member.get(bus, [bus])
+            parent = self.factor.parent(group[-1])
+            if parent < 0:
+                continue
+            leading = member.get(parent, [parent])
+            if leading is group:
+                continue
+            merged = leading + group
+            member.update(dict.fromkeys(merged))
+            for each in merged:
+                member[each] = merged
+            moved = True
+        self._groups = list({id(g): g for g in member.values()}.values())
+        return moved
+
+    def null_space(self, slots: Slots) -> Floats:
+        """By how much of a state each bus is undetermined; the sum over an island is what its rank lacks."""
+        self.leave_out(np.zeros(self.buses.n_islands, dtype=np.bool_))
+        self.start_idle()
+        self._assemble(self._unit_slots(slots), self._angle_weight, False)
+        f = self.factor
+        f.diagonal[:, 0, 0] += _RANK_NOTHING
+        f.diagonal[:, 1, 1] += _RANK_NOTHING
+        f.factorise()
+        z_diagonal, _ = f.sparse_inverse()
+        null: Floats = _RANK_NOTHING * (z_diagonal[:, 0, 0] + z_diagonal[:, 1, 1])
+        return null
+
+
+def _renumber(buses: Buses, position: Ints) -> Buses:
+    to = np.append(position, np.int32(-1))
+    island, angle = np.empty_like(buses.island), np.empty_like(buses.angle_rad)
+    island[position], angle[position] = buses.island, buses.angle_rad
+    return replace(
+        buses,
+        of_node=to[buses.of_node],
+        island=island,
+        reference=to[buses.reference],
+        branch_from=to[buses.branch_from],
+        branch_to=to[buses.branch_to],
+        angle_rad=angle,
+    )
+
+
+def _reorder(slots: Slots, old: Buses, new: Buses) -> Slots:
+    """Slots of buses in the old order, brought into the new one."""
+    at = np.empty(new.n, dtype=np.int64)
+    live = old.of_node >= 0
+    at[new.of_node[live]] = old.of_node[live]
+    return replace(
+        slots,
+        v_value=slots.v_value[at],
+        v_weight=slots.v_weight[at],
+        injection=slots.injection[at],
+        variance=slots.variance[at],
+    )
