@@ -65,23 +65,21 @@ def test_copy_with_a_wrong_normal_position__telemetry_wins(tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def advisory(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
-    """The same fault with a plan that waits: for ever, until it is approved, or until it is turned down."""
+    """The same fault with a plan that waits until it is approved, or until it is turned down."""
     deeds = {
-        "forgotten": (),
-        "approved": ("{at: 120 s, operator: {approve plan: all}}",),
-        "rejected": ("{at: 120 s, operator: {reject plan: all}}",),
+        "approved": "{at: 120 s, operator: {approve plan: all}}",
+        "rejected": "{at: 120 s, operator: {reject plan: all}}",
     }
     folder = tmp_path_factory.mktemp("advisory")
     return {
-        name: go(folder / name, FAULT, *deed, duration="130 s", flisr="mode: advisory") for name, deed in deeds.items()
+        name: go(folder / name, FAULT, deed, duration="130 s", flisr="mode: advisory") for name, deed in deeds.items()
     }
 
 
 def test_advisory__plan_waits(advisory: dict[str, Ran]) -> None:
-    ran = advisory["forgotten"]
-    assert [plan["mode"] for plan in ran.plans()] == ["advisory"]
-    assert not ran.of("command")
-    assert without_supply(ran) == 1_707
+    for ran in advisory.values():
+        assert [(plan["mode"], plan["t_ms"] < 12_000) for plan in ran.plans()] == [("advisory", True)]
+        assert not [row for row in ran.rows if row["kind"] in ("command", "plan_step") and row["t_ms"] < 120_000]
 
 
 def test_approved__carried_out_from_then_on(advisory: dict[str, Ran]) -> None:

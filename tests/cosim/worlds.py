@@ -21,7 +21,7 @@ import pytest
 
 from simulators.runner import RunOptions, RunResult, run_scenario
 from twin.cli import main
-from twin.network import load_network
+from twin.network import load_network, network_names
 from twin.network.model import Network
 
 FAULT = "{at: 5 s, id: fault1, fault: {line: L3-8, kind: phase-to-phase}}"
@@ -122,7 +122,7 @@ def _shipped(spec: str) -> Network:
 
 
 def _network(spec: str, *, base_dir: Path) -> Network:
-    return _shipped(spec)
+    return _shipped(spec) if spec in network_names() else load_network(spec, base_dir=base_dir)
 
 
 def run(folder: Path, text: str, *, name: str = "run", **options: Any) -> Ran:
@@ -149,7 +149,7 @@ class CommandLine:
     def __call__(self, *arguments: object) -> int:
         """Its exit code; what it said is in ``out`` and ``err``."""
         self._capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
+        with patch("simulators.preparation.load_network", _network), pytest.raises(SystemExit) as end:
             main([str(argument) for argument in arguments])
         said = self._capsys.readouterr()
         self.out, self.err = said.out, said.err
