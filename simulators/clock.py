@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -17,7 +18,7 @@ from simulators.cycle import CycleSimulator, RunContext
 from twin.errors import ExitCode, TwinError
 from twin.timebase import NEVER, SimTime, clock_text
 
-WANTED = ("director_wanted", "field_wanted", "control_room_wanted")
+WANTED = ("director_wanted", "grid_wanted", "field_wanted", "control_room_wanted")
 CHANGED = ("director_changed", "field_changed", "control_room_changed")
 TAKE_EFFECT_MS = 1
 SETTLE_MS = 10
@@ -46,9 +47,22 @@ class DeadlineMissedError(TwinError):
 
 
 class Pacer:
-    """Holds the world to ``speed`` times real time; ``speed`` 0 is as fast as it goes."""
+    """Holds the world to ``speed`` times real time; ``speed`` 0 is as fast as it goes.
 
-    def __init__(self, speed: float, policy: OverrunPolicy, tolerance_ms: float = 100.0) -> None:
+    ``monotonic`` and ``sleep`` are the wall clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        speed: float,
+        policy: OverrunPolicy,
+        tolerance_ms: float = 100.0,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._monotonic = monotonic
+        self._sleep = sleep
         self.speed = speed
         self.policy = policy
         self.tolerance_ms = tolerance_ms
@@ -67,8 +81,8 @@ class Pacer:
             return
         due_s = now / 1000.0 / self.speed
         if self._zero is None:
-            self._zero = time.monotonic() - due_s
-        late_s = time.monotonic() - self._zero - due_s
+            self._zero = self._monotonic() - due_s
+        late_s = self._monotonic() - self._zero - due_s
         if late_s < 0:
             self._sleep_until(self._zero + due_s)
         elif late_s * 1000.0 > self.tolerance_ms:
@@ -79,8 +93,8 @@ class Pacer:
         self.cancelled = True
 
     def _sleep_until(self, due_s: float) -> None:
-        while (left_s := due_s - time.monotonic()) > 0 and not self.cancelled:
-            time.sleep(min(left_s, LONGEST_SLEEP_S))
+        while (left_s := due_s - self._monotonic()) > 0 and not self.cancelled:
+            self._sleep(min(left_s, LONGEST_SLEEP_S))
 
     def _overrun(self, now: SimTime, late_s: float) -> None:
         self.overruns += 1
@@ -115,10 +129,11 @@ class ClockSimulator(CycleSimulator):
         if wanted <= now:
             self._taking_effect = True
             return now + TAKE_EFFECT_MS
+        wanted = min(wanted, (now // self._base_step_ms + 1) * self._base_step_ms)
         if self._taking_effect or any(received.get(name) for name in CHANGED):
             self._taking_effect = False
             return min(now + SETTLE_MS, wanted)
-        return min((now // self._base_step_ms + 1) * self._base_step_ms, wanted)
+        return wanted
 
     def _at_most_end(self, now: SimTime, next_ms: SimTime) -> SimTime:
         """The last cycle is exactly at the end; after it mosaik is sent past its limit."""

@@ -61,12 +61,23 @@ def load_profile(name: str, base_dir: Path) -> Mapping[str, Sequence[float]]:
     if not path.is_file():
         known = ", ".join(PROFILES)
         raise ProfileError(f"there is no load profile {name}: neither one of {known} nor a file beside the scenario")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     try:
-        return {key: [float(row[key]) for row in rows] for key in CLASSES}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProfileError(f"{path.name} is no load profile: it needs numbers under {', '.join(CLASSES)}") from error
+        return _read_profile(path)
+    except OSError as error:
+        raise ProfileError(f"{path.name} cannot be read: {error.strerror}") from error
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        raise ProfileError(
+            f"{path.name} is no load profile: it needs rows of factors, 0 or more, under {', '.join(CLASSES)}"
+        ) from error
+
+
+def _read_profile(path: Path) -> Mapping[str, Sequence[float]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    profile = {key: [float(row[key]) for row in rows] for key in CLASSES}
+    if not rows or not all(0.0 <= factor < math.inf for factors in profile.values() for factor in factors):
+        raise ValueError("no rows, or a factor that is none")
+    return profile
 
 
 class ProfileSimulator(CycleSimulator):

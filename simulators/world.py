@@ -73,6 +73,7 @@ SAME_CYCLE = (
 )
 NEXT_CYCLE = (
     ("director", "clock", ("director_wanted", "director_changed")),
+    ("grid", "clock", ("grid_wanted",)),
     ("field", "clock", ("field_wanted", "field_changed")),
     ("control_room", "clock", ("control_room_wanted", "control_room_changed")),
     ("recorder", "clock", ("recorded",)),
@@ -343,6 +344,7 @@ class _Builder:
         return {
             "director_wanted": min((e.at_ms for e in self.p.events), default=NEVER),
             "director_changed": False,
+            "grid_wanted": NEVER,
             "field_wanted": NEVER,
             "field_changed": False,
             "control_room_wanted": 0,

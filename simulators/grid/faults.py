@@ -9,7 +9,7 @@ from typing import Any
 from twin.errors import Blame, TwinError
 from twin.network.model import Network
 from twin.solvers.model import FaultKind, FaultPoint
-from twin.timebase import SimTime, clock_text
+from twin.timebase import NEVER, SimTime, clock_text
 
 
 class FaultOnDeadLineError(TwinError):
@@ -76,6 +76,10 @@ class Faults:
         for fault, _ in gone:
             del self._faults[fault.event_id]
         return gone
+
+    def next_extinguishing(self) -> SimTime:
+        """When the next transient fault will be gone if nothing changes; ``NEVER`` if none will."""
+        return min((at for fault in self if (at := fault.extinguished_at()) is not None), default=NEVER)
 
     def snapshot(self) -> list[dict[str, Any]]:
         return [asdict(fault) for fault in self]

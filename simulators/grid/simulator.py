@@ -16,7 +16,7 @@ import numpy as np
 from simulators.actions import Action
 from simulators.cycle import CycleSimulator, RunContext
 from simulators.field.bank import GridMeasurement
-from simulators.grid.faults import FaultOnDeadLineError, Faults
+from simulators.grid.faults import FaultOnDeadLineError, Faults, PlantFault
 from twin.journal import JournalEntry
 from twin.network.model import Bools, Floats, Network
 from twin.network.topology import Topology
@@ -48,7 +48,7 @@ class GridSimulator(CycleSimulator):
     """Solves the plant's network each cycle in which something changed."""
 
     INPUTS = ("p_kw", "q_kvar", "generation_kw", "generation_kvar", "closed", "closings", "actions")
-    OUTPUTS = ("measurement", "grid_state", "grid_journal")
+    OUTPUTS = ("measurement", "grid_state", "grid_wanted", "grid_journal")
 
     def __init__(self, context: RunContext, *, network: Network) -> None:
         super().__init__(context)
@@ -61,7 +61,7 @@ class GridSimulator(CycleSimulator):
         self._inputs: tuple[Any, ...] = ()
         self._result: PowerFlowResult | None = None
         self._fed_key: tuple[tuple[str, ...], bytes] = ((), b"")
-        self._fed: list[ShortCircuitResult] = []
+        self._fed: list[tuple[PlantFault, ShortCircuitResult]] = []
         self._loops = 0
         self._interrupted = 0
         self._overloaded: dict[str, None] = {}
@@ -74,13 +74,18 @@ class GridSimulator(CycleSimulator):
             self._act(action, now)
         flow = self._solve(received)
         self._recover_arcs(now, flow)
-        fault_state = self._fault_currents()
-        onto_fault = self._closings(received.get("closings", ()), fault_state, now)
-        state = self._state(flow, fault_state, onto_fault)
+        fed = self._fault_currents()
+        onto_fault = self._closings(received.get("closings", ()), [fault for fault, _ in fed], now)
+        state = self._state(flow, [result for _, result in fed], onto_fault)
         self._note_supply(state, now)
         self._note_overloads(flow, now)
         journal, self._journal = self._journal, []
-        return {"measurement": state.measurement, "grid_state": state, "grid_journal": journal}
+        return {
+            "measurement": state.measurement,
+            "grid_state": state,
+            "grid_wanted": self._faults.next_extinguishing(),
+            "grid_journal": journal,
+        }
 
     def _act(self, action: Action, now: SimTime) -> None:
         if action.kind == "fault":
@@ -122,17 +127,31 @@ class GridSimulator(CycleSimulator):
             elif fault.dead_since_ms < 0:
                 fault.dead_since_ms = now
 
-    def _fault_currents(self) -> list[ShortCircuitResult]:
-        with self.context.stopwatch.watch("solver"):
-            results = [self._short_circuit.solve(fault.point(self._network), self._closed) for fault in self._faults]
-        return [result for result in results if result.energised]
+    def _fault_currents(self) -> list[tuple[PlantFault, ShortCircuitResult]]:
+        """The faults that are fed, with their currents; calculated when faults or switches have changed."""
+        key = (tuple(fault.event_id for fault in self._faults), self._closed.tobytes())
+        if key != self._fed_key:
+            with self.context.stopwatch.watch("solver"):
+                results = [(fault, self._short_circuit_of(fault, self._closed)) for fault in self._faults]
+            self._fed = [(fault, result) for fault, result in results if result.energised]
+            self._fed_key = key
+        return self._fed
 
-    def _closings(self, closings: Any, fault_state: list[ShortCircuitResult], now: SimTime) -> bool:
+    def _short_circuit_of(self, fault: PlantFault, closed: Bools) -> ShortCircuitResult:
+        return self._short_circuit.solve(fault.point(self._network), closed)
+
+    def _closings(self, closings: Any, fed: list[PlantFault], now: SimTime) -> bool:
         """True if a switch closed by hand or command since the last cycle made a fault live."""
-        guilty = [name for name, cause in closings if cause in BY_HAND] if fault_state else []
+        guilty = [name for name, cause in closings if cause in BY_HAND and self._is_needed(name, fed)]
         for name in guilty:
             self._note(now, "closed_onto_fault", name)
         return bool(guilty)
+
+    def _is_needed(self, switch: str, fed: list[PlantFault]) -> bool:
+        """True if one of the faults would be dead with the switch open."""
+        without = self._closed.copy()
+        without[self._network.switches.names.index(switch)] = False
+        return any(not self._short_circuit_of(fault, without).energised for fault in fed)
 
     def _state(self, flow: PowerFlowResult, faults: list[ShortCircuitResult], onto_fault: bool) -> GridState:
         retained = np.ones(self._network.nodes.n)
