@@ -17,6 +17,9 @@ from twin.solvers.grid_model_mapping import lift_impedance
 
 Complexes = NDArray[np.complex128]
 
+TwoPort = tuple[Complexes, Complexes, Complexes, Complexes]
+"""Admittances ff, ft, tf, tt."""
+
 BASE_KVA = 1000.0
 
 
@@ -50,18 +53,18 @@ def _eliminate(own: Complexes, mutual: Complexes, other: Complexes) -> Complexes
     return own - through
 
 
-def _lines(network: Network) -> tuple[Complexes, ...]:
+def _lines(network: Network) -> TwoPort:
     lines = network.lines
     v_kv = network.nodes.v_nominal_kv[lines.node_from]
     base_s = 1e-3 * BASE_KVA / v_kv**2
     r_ohm, x_ohm = lift_impedance(lines.r_ohm, lines.x_ohm, v_kv)
-    series = 1 / (r_ohm + 1j * x_ohm) / base_s
+    series = np.asarray(1 / (r_ohm + 1j * x_ohm) / base_s, dtype=np.complex128)
     omega = 2 * np.pi * network.frequency_hz
     half = (1e-6 * lines.g_us + 1j * omega * 1e-9 * lines.c_nf) / (2 * base_s)
     return series + half, -series, -series, series + half
 
 
-def _transformers(network: Network, tap_position: Ints) -> tuple[Complexes, ...]:
+def _transformers(network: Network, tap_position: Ints) -> TwoPort:
     t = network.transformers
     v_kv = network.nodes.v_nominal_kv
     v_low = v_kv[t.node_to]

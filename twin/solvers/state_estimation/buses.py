@@ -55,14 +55,14 @@ def buses_under(topology: Topology, closed: Bools) -> Buses:
     order = np.argsort(source, kind="stable")
     rank = np.full(network.nodes.n, -1, dtype=np.int32)
     rank[islands[order]] = np.arange(len(islands), dtype=np.int32)
-    source = source[order].astype(np.int32)
+    source = source[order]
     bus_from, bus_to = _branch_buses(network, state, of_node)
     return Buses(
         n=n,
         of_node=of_node,
         island=rank[state.node_island[lowest]],
         reference=of_node[network.sources.node[source]],
-        source=source,
+        source=np.asarray(source, dtype=np.int32),
         branch_from=bus_from,
         branch_to=bus_to,
         angle_rad=_idle_angles(network, state)[lowest],
@@ -109,7 +109,6 @@ def _idle_angles(network: Network, state: TopologyState) -> Floats:
     branch = np.minimum(edge, network.n_branches - 1)
     downwards = np.where(edge < network.n_branches, network.branch_to[branch] == np.arange(root), True)
     angle[:root] = np.where(edge >= 0, np.where(downwards, -1.0, 1.0) * shift[edge], 0.0)
-    np.add.at(angle, network.sources.node[::-1], 0.0)
     at_root = edge < 0
     source = np.maximum(state.source, 0)
     angle[:root][at_root] = np.where(state.source >= 0, network.sources.angle_rad[source], 0.0)[at_root]

@@ -15,7 +15,6 @@ from scipy.sparse import coo_array, csc_array
 from scipy.sparse.linalg import splu
 
 from twin.network.model import Bools, Floats, Ints
-from twin.solvers.state_estimation import kernels
 
 Longs = NDArray[np.int64]
 
@@ -52,7 +51,10 @@ class Factor:
     """
 
     def __init__(self, n: int, bus_from: Ints, bus_to: Ints) -> None:
+        from twin.solvers.state_estimation import kernels  # late: numba takes half a second
+
         self.n = n
+        self.kernels = kernels
         low, high = unique_pairs(bus_from, bus_to)
         self.start, self.rows = kernels.symbolic(n, low.astype(np.int64), high.astype(np.int64))
         self.begin, self.at = kernels.targets(n, self.start, self.rows)
@@ -72,7 +74,7 @@ class Factor:
         """Factorise the values in ``diagonal`` and ``lower`` (which are used up); False if a pivot is missing."""
         if self.exchanging:
             return self._exchange()
-        return not kernels.factorise(
+        return not self.kernels.factorise(
             self.start, self.rows, self.begin, self.at, self.diagonal, self.lower, self.inverse, self.failed
         )
 
@@ -96,7 +98,7 @@ class Factor:
         """The solution for ``right`` of shape (n, 4), which may be overwritten."""
         if self.exchanging:
             return np.asarray(self._lu.solve(right.ravel())).reshape(self.n, 4)
-        kernels.solve(self.start, self.rows, self.lower, self.inverse, right)
+        self.kernels.solve(self.start, self.rows, self.lower, self.inverse, right)
         return right
 
     def sparse_inverse(self) -> tuple[Floats, Floats]:
@@ -105,7 +107,7 @@ class Factor:
         if self.exchanging:
             self._inverse_by_columns(z_diagonal, z_lower)
         else:
-            kernels.sparse_inverse(
+            self.kernels.sparse_inverse(
                 self.start, self.rows, self.begin, self.at, self.lower, self.inverse, z_diagonal, z_lower
             )
         return z_diagonal, z_lower

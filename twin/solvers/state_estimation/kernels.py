@@ -69,7 +69,7 @@ def symbolic(n: int, low: Any, high: Any) -> Any:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def find(start: Any, rows: Any, low: int, high: int) -> int:
+def find(start: Any, rows: Any, low: int, high: int) -> Any:
     """Position of the block (high, low) of the lower triangle."""
     a, b = start[low], start[low + 1]
     while a < b:
@@ -137,9 +137,9 @@ def assemble(
     """Fill the augmented equations at the state ``u`` = ln V, ``angle``.
 
     Slots: ``v_*`` of shape (n,); ``injection``/``variance`` (n, 2), a negative variance for none; ``flow*``
-    (branches, 2 ends, P and Q); ``current*`` (branches, 2). ``direction`` holds the unit phasors of the currents, and
-    takes up the present ones if ``steer``. Writes ``diagonal`` (n, 4, 4), ``lower`` (blocks, 4, 4), ``right`` (n, 4) and ``power`` (n,), the complex
-    injection of each bus.
+    (branches, 2 ends, P and Q); ``current*`` (branches, 2). ``direction`` holds the unit phasors of the currents,
+    and takes up the present ones if ``steer``. Writes ``diagonal`` (n, 4, 4), ``lower`` (blocks, 4, 4), ``right``
+    (n, 4) and ``power`` (n,), the complex injection of each bus.
     """
     n = len(u)
     phasor = np.empty(n, dtype=np.complex128)

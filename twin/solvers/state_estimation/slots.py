@@ -132,15 +132,13 @@ class Placement:
             self._in_slot[here, q] = self._full[of_node[here], q]
         at_node = (self.kind == _P) | (self.kind == _Q)
         rows = np.flatnonzero(self.used & at_node)
-        q = self.kind[rows] - _P
+        quantity = self.kind[rows] - _P
         node = self.place[rows]
         constant = ~self.active[node]
         self.constant = np.zeros(len(self.kind), dtype=np.bool_)
         self.free = np.zeros(len(self.kind), dtype=np.bool_)
-        self.shared = np.zeros(len(self.kind), dtype=np.bool_)
         self.constant[rows] = constant
-        self.shared[rows] = self._in_slot[node, q]
-        self.free[rows] = ~constant & ~self._in_slot[node, q]
+        self.free[rows] = ~constant & ~self._in_slot[node, quantity]
 
     def degrees_of_freedom(self) -> Ints:
         """Of each island: measurements and constraints less states."""
@@ -149,9 +147,8 @@ class Placement:
         count = np.bincount(b.island[self.bus[self.used]], minlength=b.n_islands)
         constraints = 2 * np.bincount(b.island[self._zero_bus], minlength=b.n_islands)
         # every node injection beyond the first of a bus, and every one that says nothing about it, is a state too
-        extra_nodes = np.bincount(
-            b.island[b.of_node[np.nonzero(self._measured & self.active[:, None])[0]]], minlength=b.n_islands
-        )
+        at_node = np.nonzero(self._measured & self.active[:, None])[0]
+        extra_nodes = np.bincount(b.island[b.of_node[at_node]], minlength=b.n_islands)
         full_buses = np.bincount(b.island[np.nonzero(self._full)[0]], minlength=b.n_islands)
         return np.asarray(count + constraints - states - (extra_nodes - full_buses), dtype=np.int32)
 
@@ -159,8 +156,8 @@ class Placement:
         """The slots for these values and sigmas, in per unit."""
         weight = np.where(self.used, 1 / (m.sigma * self.unit) ** 2, 0.0)
         value = np.where(self.used, m.value * self.unit, 0.0)
-        total = np.bincount(self.group, weight, minlength=self._offset[-1])
-        mean = np.bincount(self.group, weight * value, minlength=self._offset[-1])
+        total: Floats = np.bincount(self.group, weight, minlength=self._offset[-1]).astype(np.float64)
+        mean: Floats = np.bincount(self.group, weight * value, minlength=self._offset[-1]).astype(np.float64)
         np.divide(mean, total, out=mean, where=total > 0)
         self._weight, self._mean = total, mean
         cut = [slice(*self._offset[k : k + 2]) for k in range(_KINDS)]
@@ -181,7 +178,7 @@ class Placement:
         """Sum and variance of the injections of each bus; 0 exactly where passive, variance -1 where unknown."""
         n, nodes = self._buses.n, np.flatnonzero(self._in_slot[:, q])
         bus = self._buses.of_node[nodes]
-        value = np.bincount(bus, mean[nodes], minlength=n)
+        value: Floats = np.bincount(bus, mean[nodes], minlength=n).astype(np.float64)
         variance = np.where(self._full[:, q], np.bincount(bus, 1 / weight[nodes], minlength=n), -1.0)
         return value, np.where(self._zero_bus, 0.0, variance)
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.network.model import Bools, Floats, Ints
-from twin.solvers.state_estimation import kernels
 from twin.solvers.state_estimation.buses import Buses
 from twin.solvers.state_estimation.equations import Factor, elimination_order, unique_pairs
 from twin.solvers.state_estimation.slots import Fit, Slots
@@ -96,7 +95,7 @@ class System:
             if not self.factor.factorise():
                 return np.full(self.buses.n, np.inf)
         step = self.factor.solve(self._right)[:, :2]
-        size = np.abs(step).max(axis=1)
+        size: Floats = np.abs(step).max(axis=1)
         b = self.buses
         largest = np.zeros(b.n_islands)
         np.maximum.at(largest, b.island, size)
@@ -108,7 +107,7 @@ class System:
 
     def _assemble(self, slots: Slots, angle_weight: Floats, steer: bool) -> None:
         b, f = self.buses, self.factor
-        kernels.assemble(
+        f.kernels.assemble(
             self.u,
             self.angle,
             self._y_shunt,
@@ -162,7 +161,7 @@ class System:
         z_diagonal, z_lower = f.sparse_inverse()
         flow_variance = np.zeros_like(slots.flow)
         current_variance = np.zeros_like(slots.current)
-        kernels.predicted_variances(
+        f.kernels.predicted_variances(
             self.u,
             self.angle,
             b.branch_from,
@@ -236,7 +235,6 @@ class System:
             if leading is group:
                 continue
             merged = leading + group
-            member.update(dict.fromkeys(merged))
             for each in merged:
                 member[each] = merged
             moved = True
