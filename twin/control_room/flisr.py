@@ -5,13 +5,13 @@ The decisions are those of ``twin.dms.flisr``; here is when it is asked, and wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from twin.control_room.plans import Course, PlanDesk
+from twin.control_room.plans import Course, PlanDesk, PlanState
 from twin.control_room.settings import ControlRoomSettings
 from twin.control_room.watch import NetworkWatch
 from twin.dms.flisr import Location, Observation, ZoneCandidate, locate, make_plan
@@ -136,6 +136,19 @@ class FlisrDesk:
             incident.replans += 1
             if incident.replans <= self._settings.max_replans:
                 self._plan(incident, now)
+
+    def on_station_back(self, switches: Collection[str], now: SimTime) -> None:
+        """A station can be reached again: plan anew where the last plan failed, or where there was none."""
+        for incident in self._incidents.values():
+            course = self._plans.course(incident.plan_id)
+            stuck = course is not None and (course.state is PlanState.FAILED or not course.steps)
+            if not stuck:
+                continue
+            incident.failed = [name for name in incident.failed if name not in switches]
+            incident.replans = 0
+            if incident.location is not None and not incident.location.located:
+                incident.location = None
+            self._plan(incident, now)
 
     def _demand(self) -> DemandEstimate:
         """Demand before the fault, feeder by feeder what its head measured then."""

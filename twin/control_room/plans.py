@@ -17,9 +17,14 @@ from twin.scada.authority import Originator, Role
 from twin.scada.command_model import Command
 from twin.scada.commands import CommandPath
 from twin.scada.tags import Record
-from twin.timebase import SimTime
+from twin.timebase import NEVER, SimTime
 
 ALREADY_THERE = "already in position"
+PASSING = ("spring charged", "auto-reclose", "fault passage")
+"""Rules whose refusal goes away by itself: the step is asked for again."""
+
+RETRY_MS = 2_000
+MOST_RETRIES = 15
 
 
 class PlanState(Enum):
@@ -52,6 +57,8 @@ class Course:
     next_step: int = 0
     command_id: int = 0
     failed_switch: str = ""
+    retries: int = 0
+    retry_at: SimTime = NEVER
 
 
 @dataclass
@@ -115,7 +122,12 @@ class PlanDesk:
                 continue
             if self._succeeded(command):
                 self._note_step(course, "done", now)
+                course.retries = 0
                 self._advance(course, now)
+            elif command.rule in PASSING and course.retries < MOST_RETRIES:
+                course.retries += 1
+                course.retry_at = now + RETRY_MS
+                self._note_step(course, "waiting", now)
             else:
                 course.failed_switch = command.equipment
                 self._note_step(course, "failed", now)
@@ -123,6 +135,17 @@ class PlanDesk:
                 self._end(course, PlanState.FAILED, f"step {course.next_step} failed: {reason}", now)
                 failed.append(course)
         return failed
+
+    def step(self, now: SimTime) -> None:
+        """Ask again for the steps that had to wait."""
+        for course in self._courses.values():
+            if course.retry_at <= now:
+                course.retry_at = NEVER
+                self._request(course, now)
+
+    def next_event(self) -> SimTime:
+        """When :meth:`step` has something to do."""
+        return min((course.retry_at for course in self._courses.values()), default=NEVER)
 
     @staticmethod
     def _succeeded(command: Command) -> bool:
@@ -138,9 +161,13 @@ class PlanDesk:
         if course.next_step == len(course.steps):
             self._end(course, PlanState.DONE, "done", now)
             return
-        step = course.steps[course.next_step]
         course.next_step += 1
         self._note_step(course, "started", now)
+        self._request(course, now)
+
+    def _request(self, course: Course, now: SimTime) -> None:
+        """Give the command of the present step."""
+        step = course.steps[course.next_step - 1]
         value = DoublePosition.CLOSED if step.close else DoublePosition.OPEN
         course.command_id = self._path.request(
             step.switch,

@@ -14,7 +14,7 @@ from twin.control_room.plans import PlanDesk
 from twin.control_room.settings import ControlRoomSettings
 from twin.control_room.watch import NetworkWatch
 from twin.journal import JournalEntry
-from twin.links.model import LinkEvent, MasterSession
+from twin.links.model import LinkEvent, MasterSession, SessionEvent, SessionState
 from twin.network.model import Ints, Network
 from twin.points.model import DoublePosition, PointDefinition
 from twin.scada.authority import Originator, Role
@@ -41,6 +41,10 @@ class ControlRoom:
         self.settings = settings or ControlRoomSettings()
         self._journal: list[JournalEntry] = []
         definitions = [point for point in points if network.find(point.equipment)]
+        self._switches_of: dict[str, list[str]] = {}
+        for point in definitions:
+            if point.quantity == "operate":
+                self._switches_of.setdefault(point.station, []).append(point.equipment)
         self.front_end = build_front_end(definitions, network, sessions, self._journal.append)
         self.watch = NetworkWatch(network, self.front_end.database, definitions, self.front_end.tags)
         self.plans = PlanDesk(self.front_end.commands, self._journal.append)
@@ -62,10 +66,18 @@ class ControlRoom:
         if arrived:
             self.watch.follow()
             self.flisr.follow(now)
+            self._welcome_back(arrived, now)
         self.flisr.step(now)
+        self.plans.step(now)
         self._follow_plans(now)
         self.front_end.route(self.front_end.commands.take_actions(), now)
-        self._next_wanted = min(self.front_end.next_timer(), self.flisr.next_event())
+        self._next_wanted = min(self.front_end.next_timer(), self.flisr.next_event(), self.plans.next_event())
+
+    def _welcome_back(self, events: Sequence[LinkEvent], now: SimTime) -> None:
+        """Tell the applications of stations whose image is whole again."""
+        for event in events:
+            if isinstance(event, SessionEvent) and event.state is SessionState.INTERROGATED:
+                self.flisr.on_station_back(self._switches_of.get(event.station, ()), now)
 
     def _follow_plans(self, now: SimTime) -> None:
         """Hand outcomes to the plans; a refused command has its outcome at once, so go on until there is none."""
