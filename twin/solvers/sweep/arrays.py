@@ -55,12 +55,13 @@ class Grid(NamedTuple):
 
 
 class Branches(NamedTuple):
-    """Pi models behind an ideal transformer ``ratio : 1`` at the from end.
+    """Pi models behind an ideal transformer ``ratio : 1`` at the from end; ``per_ratio`` is the inverse.
 
     ``half`` is the shunt admittance of one half, ``open_end`` the admittance seen from one end, the other open.
     """
 
     ratio: Floats
+    per_ratio: Floats
     z: Complexes
     half: Complexes
     open_end: Complexes
@@ -70,8 +71,9 @@ class Tree(NamedTuple):
     """The energised nodes under one set of switch states; ``size`` is (positions, loops).
 
     By position: ``node``, ``parent`` (a position), ``branch`` above (-1: a source or a closed link), ``root``
-    (row of the source) and ``clock`` collected. By node: ``position`` (0: dead). By branch: which ends are
-    connected, and in ``child`` the position below it (0: not in the tree, ``-1 - k``: it closes loop ``k``).
+    (row of the source), ``clock`` collected, and ``turn`` from the stored voltage to the true one (rad).
+    By node: ``position`` (0: dead). By branch: which ends are connected, and in ``child`` the position below it
+    (0: not in the tree, ``-1 - k``: it closes loop ``k``).
     """
 
     size: NDArray[np.int64]
@@ -81,6 +83,7 @@ class Tree(NamedTuple):
     branch: Ints
     root: Ints
     clock: Ints
+    turn: Floats
     from_on: Bools
     to_on: Bools
     child: Ints
@@ -188,14 +191,15 @@ def branches_of(network: Network, tap_position: Ints) -> Branches:
     """The pi models of all branches at the given taps."""
     lines, transformers = _lines(network), _transformers(network, tap_position)
     ratio, z, half = (np.concatenate(columns) for columns in zip(lines, transformers, strict=True))
-    return Branches(ratio, z, half, half + half / (1 + z * half))
+    return Branches(ratio, 1 / ratio, z, half, half + half / (1 + z * half))
 
 
 def set_taps(branches: Branches, network: Network, tap_position: Ints) -> None:
     """Write the pi models of the transformers at other taps."""
     rows = slice(network.lines.n, None)
     ratio, z, half = _transformers(network, tap_position)
-    branches.ratio[rows], branches.z[rows], branches.half[rows] = ratio, z, half
+    branches.ratio[rows], branches.per_ratio[rows] = ratio, 1 / ratio
+    branches.z[rows], branches.half[rows] = z, half
     branches.open_end[rows] = half + half / (1 + z * half)
 
 
@@ -239,6 +243,7 @@ def tree_for(network: Network) -> Tree:
         branch=_ints(n + 1),
         root=_ints(n + 1),
         clock=_ints(n + 1),
+        turn=np.zeros(n + 1),
         from_on=np.zeros(b, dtype=np.bool_),
         to_on=np.zeros(b, dtype=np.bool_),
         child=_ints(b),

@@ -20,11 +20,14 @@ from typing import Any, TypeVar
 
 import numba
 
-from twin.network.model import Bools, Floats
+from twin.network.model import Bools, Floats, Ints
 from twin.solvers.sweep.arrays import BASE_KVA, MAX_LOOPS, Branches, Complexes, Demand, Flow, Grid, Loops, Tree
 
-CAUTION = 4.0
-"""The squared rate of convergence is taken to be so many times what the last two iterations showed."""
+CAUTION, LEAST_SQUARED_RATE = 4.0, 1e-3
+"""The squared rate of convergence is taken to be so many times what the last two iterations showed, and never better
+than the least: an iteration that does not converge may show any rate."""
+
+ARCTANGENT_LIMIT = 0.66
 
 SOLVABLE, TOO_MANY_LOOPS, CONFLICTING_SOURCES = 0, 1, 2
 
@@ -93,6 +96,7 @@ def order(grid: Grid, closed: Bools, tree: Tree, loops: Loops) -> int:
         here += 1
     tree.size[0] = tail
     tree.size[1] = n_loops
+    _turn(grid, tree)
     if n_loops > 0:
         _find_paths(grid, tree, loops)
     return SOLVABLE
@@ -144,6 +148,14 @@ def _differ(grid: Grid, one: int, two: int) -> bool:
 
 
 @_inner
+def _turn(grid: Grid, tree: Tree) -> None:
+    """By how much each node leads its stored voltage, within half a turn."""
+    for i in range(1, tree.size[0] + 1):
+        turn = grid.source_angle_rad[tree.root[i]] - (tree.clock[i] % 12) * (math.pi / 6)
+        tree.turn[i] = turn - 2 * math.pi * math.floor(turn / (2 * math.pi) + 0.5)
+
+
+@_inner
 def _find_paths(grid: Grid, tree: Tree, loops: Loops) -> None:
     """Positions from the ends of all loops up to their sources, in order."""
     mark = loops.path
@@ -183,13 +195,12 @@ def eliminate(grid: Grid, branches: Branches, tree: Tree, flow: Flow, loops: Loo
         z = 0j
         per_ratio = 1.0
         if b >= 0:
-            ratio = branches.ratio[b]
             if grid.branch_to[b] == tree.node[i]:
                 z = branches.z[b]
-                per_ratio = 1.0 / ratio
+                per_ratio = branches.per_ratio[b]
             else:
-                z = ratio * ratio * branches.z[b]
-                per_ratio = ratio
+                per_ratio = branches.ratio[b]
+                z = per_ratio * per_ratio * branches.z[b]
         elif tree.parent[i] == 0:
             per_ratio = grid.source_v_pu[tree.root[i]]
         d = _inverse(1.0 + z * y[i])
@@ -211,8 +222,8 @@ def _node_admittances(grid: Grid, branches: Branches, tree: Tree, y: Complexes) 
         from_on, to_on = tree.from_on[b], tree.to_on[b]
         seen = branches.half[b] if from_on and to_on else branches.open_end[b]
         if from_on:
-            ratio = branches.ratio[b]
-            y[tree.position[grid.branch_from[b]]] += seen * (1.0 / (ratio * ratio))
+            per_ratio = branches.per_ratio[b]
+            y[tree.position[grid.branch_from[b]]] += seen * (per_ratio * per_ratio)
         if to_on:
             y[tree.position[grid.branch_to[b]]] += seen
 
@@ -331,7 +342,7 @@ def solve(
     _place(grid, tree, demand, flow.s)
     if not _iterate(tree, flow, loops, tolerance_pu, limit):
         return False
-    if not _report_nodes(grid, tree, flow.v, least_v_pu, at_nodes, energised):
+    if not _report_nodes(tree, flow.v, least_v_pu, at_nodes[0], at_nodes[1], energised):
         return False
     _report_branches(grid, branches, tree, flow, loops, at_branches)
     return True
@@ -354,44 +365,79 @@ def _iterate(tree: Tree, flow: Flow, loops: Loops, tolerance_pu: float, limit: i
     """Solve from the voltages without demand; returns the iterations, 0 if they did not suffice.
 
     It ends when the change of the next iteration, foreseen by the rate of the last two, stays within the tolerance.
-    Leaves in ``j`` the currents that belong to the voltages. Voltages that are NaN end the iteration: the report
-    finds them.
+    Leaves in ``j`` the whole currents down each branch that belong to the voltages. Voltages that are NaN end the
+    iteration: the report finds them.
     """
     n = tree.size[0]
-    parent, a, w, v, j, s = tree.parent, flow.a, flow.w, flow.v, flow.j, flow.s
-    v[0] = 1.0
-    for i in range(1, n + 1):
-        new = a[i] * v[parent[i]]
-        v[i] = new
-        j[i] = s[i] * new * (1.0 / (new.real * new.real + new.imag * new.imag))
+    _start(tree.parent, flow.a, flow.v, n)
     enough = tolerance_pu * tolerance_pu
     before = 0.0
     for iteration in range(1, limit + 1):
-        _backward(tree, flow, loops)
-        largest = 0.0
-        for i in range(1, n + 1):
-            old = v[i]
-            new = a[i] * v[parent[i]] - w[i] * j[i]
-            step_re, step_im = new.real - old.real, new.imag - old.imag
-            largest = max(largest, step_re * step_re + step_im * step_im)
-            v[i] = new
-            j[i] = s[i] * new * (1.0 / (new.real * new.real + new.imag * new.imag))
-        squared_rate = min(1.0, CAUTION * largest / before) if iteration > 1 else 1.0
+        _draw(tree, flow, loops)
+        largest = _forward(tree.parent, flow.a, flow.w, flow.j, flow.v, n)
+        squared_rate = 1.0
+        if iteration > 1:
+            squared_rate = min(1.0, max(LEAST_SQUARED_RATE, CAUTION * largest / before))
         if not largest * squared_rate > enough:
-            _backward(tree, flow, loops)
+            _draw(tree, flow, loops)
+            _add_shunt_currents(flow.y, flow.v, flow.j, n)
             return iteration
         before = largest
     return 0
 
 
+# The passes take single arrays, as out of tuples their addresses would be loaded again at every node, and the
+# currents of the demand have a loop of their own, which alone depends on no other node and runs in vectors.
+
+
 @_inner
-def _backward(tree: Tree, flow: Flow, loops: Loops) -> None:
-    """Add up the currents from the ends to the sources, those of the loops included."""
-    parent, a, j = tree.parent, flow.a, flow.j
+def _start(parent: Ints, a: Complexes, v: Complexes, n: int) -> None:
+    """Voltages without demand."""
+    v[0] = 1.0
+    for i in range(1, n + 1):
+        v[i] = a[i] * v[parent[i]]
+
+
+@_inner
+def _demand_currents(s: Complexes, v: Complexes, j: Complexes, n: int) -> None:
+    for i in range(1, n + 1):
+        j[i] = s[i] * v[i] * (1.0 / (v[i].real * v[i].real + v[i].imag * v[i].imag))
+
+
+@_inner
+def _backward(parent: Ints, a: Complexes, j: Complexes, n: int) -> None:
+    """Add up the currents from the ends to the sources."""
     j[0] = 0.0
-    for i in range(tree.size[0], 0, -1):
+    for i in range(n, 0, -1):
         j[parent[i]] += a[i] * j[i]
-    n = tree.size[1]
+
+
+@_inner
+def _forward(parent: Ints, a: Complexes, w: Complexes, j: Complexes, v: Complexes, n: int) -> float:
+    """Voltages from the sources to the ends; returns the square of the largest change."""
+    largest = 0.0
+    for i in range(1, n + 1):
+        old = v[i]
+        new = a[i] * v[parent[i]] - w[i] * j[i]
+        v[i] = new
+        step_re, step_im = new.real - old.real, new.imag - old.imag
+        largest = max(largest, step_re * step_re + step_im * step_im)
+    return largest
+
+
+@_inner
+def _add_shunt_currents(y: Complexes, v: Complexes, j: Complexes, n: int) -> None:
+    """Make ``j`` the whole current drawn from above."""
+    for i in range(1, n + 1):
+        j[i] += y[i] * v[i]
+
+
+@_inner
+def _draw(tree: Tree, flow: Flow, loops: Loops) -> None:
+    """The currents down all branches at the present voltages, those of the loops included."""
+    j, n = flow.j, tree.size[1]
+    _demand_currents(flow.s, flow.v, j, tree.size[0])
+    _backward(tree.parent, flow.a, j, tree.size[0])
     if n == 0:
         return
     _path_voltages(tree, flow, loops, j, 1.0)
@@ -405,41 +451,45 @@ def _backward(tree: Tree, flow: Flow, loops: Loops) -> None:
 
 
 # --- report ----------------------------------------------------------------------------------------------------
+# Gather first, then calculate along the tables without a branch, so that the processor's vectors are used.
 
 
 @_inner
 def _report_nodes(
-    grid: Grid, tree: Tree, voltages: Complexes, least_v_pu: float, at_nodes: Floats, energised: Bools
+    tree: Tree, voltages: Complexes, least_v_pu: float, v_pu: Floats, angle_rad: Floats, energised: Bools
 ) -> bool:
-    sound = True
     for node in range(energised.size):
         i = tree.position[node]
         energised[node] = i != 0
-        if i == 0:
-            at_nodes[0, node] = at_nodes[1, node] = 0.0
-            continue
+        v_pu[node] = voltages[i].real
+        angle_rad[node] = voltages[i].imag
+    near = True
+    sound = True
+    for node in range(energised.size):
+        re, im = v_pu[node], angle_rad[node]
+        size = math.sqrt(re * re + im * im)
+        near &= abs(im) < ARCTANGENT_LIMIT * re
+        sound &= size >= least_v_pu
+        v_pu[node] = size
+        angle_rad[node] = _arctangent(im / re)
+    for node in range(energised.size):
+        i = tree.position[node]
         v = voltages[i]
-        size = math.sqrt(v.real * v.real + v.imag * v.imag)
-        if not size >= least_v_pu:
-            sound = False
-        at_nodes[0, node] = size
-        angle = _angle(v) + grid.source_angle_rad[tree.root[i]] - tree.clock[i] * (math.pi / 6)
-        if angle > math.pi or angle <= -math.pi:
-            angle -= 2 * math.pi * math.ceil((angle - math.pi) / (2 * math.pi))
-        at_nodes[1, node] = angle
+        angle = angle_rad[node] if near else math.atan2(v.imag, v.real)
+        angle += tree.turn[i]
+        if angle > math.pi:
+            angle -= 2 * math.pi
+        elif angle <= -math.pi:
+            angle += 2 * math.pi
+        angle_rad[node] = angle if i != 0 else 0.0
+        if i == 0:
+            v_pu[node] = 0.0
     return sound
 
 
 @_inner
-def _angle(v: complex) -> float:
-    if v.real > 0.0 and abs(v.imag) < 0.66 * v.real:
-        return _arctangent(v.imag / v.real)
-    return math.atan2(v.imag, v.real)
-
-
-@_inner
 def _arctangent(x: float) -> float:
-    """The arc tangent for ``|x| <= 0.66``, good to 2e-16 (Cephes, S. L. Moshier)."""
+    """The arc tangent within the limit, good to 2e-16 (Cephes, S. L. Moshier)."""
     z = x * x
     p = -8.750608600031904122785e-1
     p = p * z - 1.615753718733365076637e1
@@ -456,38 +506,36 @@ def _arctangent(x: float) -> float:
 
 @_inner
 def _report_branches(grid: Grid, branches: Branches, tree: Tree, flow: Flow, loops: Loops, out: Floats) -> None:
-    for b in range(grid.branch_from.size):
+    p_from, q_from, i_from, p_to, q_to, i_to, loading = out[0], out[1], out[2], out[3], out[4], out[5], out[6]
+    for b in range(loading.size):
         one, two = tree.position[grid.branch_from[b]], tree.position[grid.branch_to[b]]
         v_one, v_two = flow.v[one], flow.v[two]
+        per_ratio = branches.per_ratio[b]
+        v_seen = v_one * (per_ratio * per_ratio)
         i_one, i_two = 0j, 0j
-        ratio = branches.ratio[b]
         if tree.from_on[b] and tree.to_on[b]:
-            if one != 0:
-                half = branches.half[b]
-                i_one, i_two = _series_currents(tree, flow, loops, b, two, ratio)
-                i_one += half * v_one / (ratio * ratio)
-                i_two += half * v_two
+            below = tree.child[b]
+            if below != 0:
+                i_one, i_two = branches.half[b] * v_seen, branches.half[b] * v_two
+            if below > 0:
+                i = flow.j[below]
+                down = below == two
+                i_one += i * per_ratio if down else -i
+                i_two -= i if down else -branches.ratio[b] * i
+            elif below < 0:
+                i = loops.i[-1 - below]
+                i_one += i * _inverse(loops.ratio[-1 - below].conjugate())
+                i_two -= i
         elif tree.from_on[b] and one != 0:
-            i_one = branches.open_end[b] * v_one / (ratio * ratio)
+            i_one = branches.open_end[b] * v_seen
         elif tree.to_on[b] and two != 0:
             i_two = branches.open_end[b] * v_two
         s_one, s_two = v_one * i_one.conjugate(), v_two * i_two.conjugate()
-        out[0, b], out[1, b] = s_one.real * BASE_KVA, s_one.imag * BASE_KVA
-        out[3, b], out[4, b] = s_two.real * BASE_KVA, s_two.imag * BASE_KVA
-        a_one = math.sqrt(i_one.real * i_one.real + i_one.imag * i_one.imag) * grid.i_from_a[b]
-        a_two = math.sqrt(i_two.real * i_two.real + i_two.imag * i_two.imag) * grid.i_to_a[b]
-        out[2, b], out[5, b] = a_one, a_two
-        out[6, b] = max(a_one * grid.per_rating_from[b], a_two * grid.per_rating_to[b])
-
-
-@_inner
-def _series_currents(tree: Tree, flow: Flow, loops: Loops, b: int, two: int, ratio: float) -> tuple[complex, complex]:
-    """Currents from the from node and from the to node into the series impedance, in the frames of the nodes."""
-    below = tree.child[b]
-    if below < 0:
-        i = loops.i[-1 - below]
-        return i * _inverse(loops.ratio[-1 - below].conjugate()), -i
-    i = flow.y[below] * flow.v[below] + flow.j[below]
-    if below == two:
-        return i / ratio, -i
-    return -i, i * ratio
+        p_from[b], q_from[b] = s_one.real * BASE_KVA, s_one.imag * BASE_KVA
+        p_to[b], q_to[b] = s_two.real * BASE_KVA, s_two.imag * BASE_KVA
+        i_from[b] = i_one.real * i_one.real + i_one.imag * i_one.imag
+        i_to[b] = i_two.real * i_two.real + i_two.imag * i_two.imag
+    for b in range(loading.size):
+        i_from[b] = math.sqrt(i_from[b]) * grid.i_from_a[b]
+        i_to[b] = math.sqrt(i_to[b]) * grid.i_to_a[b]
+        loading[b] = max(i_from[b] * grid.per_rating_from[b], i_to[b] * grid.per_rating_to[b])

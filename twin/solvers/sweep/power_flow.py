@@ -165,9 +165,7 @@ class SweepPowerFlow:
     def _note(self, reason: str) -> None:
         if reason not in self._noted:
             self._noted.add(reason)
-            self.notes.append(
-                f"network {self.network.name}: {reason}, so power-grid-model solves in place of the sweep"
-            )
+            self.notes.append(f"network {self.network.name}: {reason}, so power-grid-model solves instead of the sweep")
 
 
 class _State:
