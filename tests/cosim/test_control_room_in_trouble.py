@@ -120,6 +120,36 @@ def test_silent_indicator_before_the_last__location_stands(tmp_path: Path) -> No
     assert ran.commanded() == AS_PLANNED
 
 
+def test_silent_indicator_of_the_faulted_line__is_isolated_with_the_busbar_before_it(tmp_path: Path) -> None:
+    """All that speaks points to busbar N3; closing onto L3-8 behind it would be the mistake."""
+    ran = go(tmp_path, FAULT, "{at: 1 s, device fault: {indicator: LBS_3-8, fails: silent}}")
+    (plan,) = ran.plans()
+    assert {"Z_N3", "Z_L3-8"} <= set(plan["isolated"])
+    assert ran.of("plan", plan["subject"])[-1]["outcome"] == "done"
+    assert without_supply(ran) == plan["customers_not_restored"] > 0
+
+
+def test_station_lost_during_the_plan__goes_around_it(tmp_path: Path) -> None:
+    """RTU_3 has the first switch of the plan and cannot be reached: the isolation widens past it."""
+    cut = "{at: 10 s, comms loss: {station: RTU_3, for: 60 s}}"
+    ran = go(tmp_path, FAULT, cut, duration="110 s")
+    assert ran.of("session", "RTU_3", state="lost")
+    last = ran.plans()[-1]
+    assert {"Z_N3", "Z_L3-8"} <= set(last["isolated"])
+    assert ran.of("plan", last["subject"])[-1]["outcome"] == "done"
+    assert without_supply(ran) == last["customers_not_restored"]
+
+
+def test_spring_not_charged__step_waits_for_it(tmp_path: Path) -> None:
+    """By hand CB_2 is opened and closed a moment before its feeder fails, so that its drive needs ten seconds."""
+    by_hand = [f"{{at: {t} s, operate: {{switch: CB_2, to: {to}}}}}" for t, to in ((2, "open"), (3, "closed"))]
+    fault = "{at: 5 s, id: fault1, fault: {line: L13-14, kind: three-phase}}"
+    ran = go(tmp_path, *by_hand, fault, flisr="mode: automatic, settle: 1 s", duration="40 s")
+    assert ran.of("plan_step", state="waiting")
+    assert ran.commanded()[-1][0] in ("CB_2", "TIE_1")
+    assert ran.of("plan", ran.plans()[-1]["subject"])[-1]["outcome"] == "done"
+
+
 def test_false_indicator_behind_the_fault__location_stands(tmp_path: Path) -> None:
     ran = go(tmp_path, FAULT, "{at: 1 s, device fault: {indicator: LBS_8-9, fails: false}}")
     assert ran.of("indicator", "LBS_8-9")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import pytest
 from control_room_bench import CLOSED, NEVER, OPEN, Bench
 
+from twin.links.model import SessionEvent, SessionState
+
 FULL = ["open S1", "open S2", "close CB_1", "close TIE"]
 
 
@@ -218,6 +220,18 @@ class TestReplanning:
         faulted(bench).run(120_000)
         assert 1 <= len(bench.plans()) <= 1 + limit
         assert bench.operated == []
+
+    def test_replan__anew_when_the_station_of_a_failed_switch_is_back(self) -> None:
+        bench = Bench(flisr_mode="automatic", max_replans=0).start()
+        bench.refusing = {"S1", "S2", "S3", "TIE", "CB_1"}
+        faulted(bench).run(30_000)
+        assert len(bench.plans()) == 1
+        bench.refusing = set()
+        station = bench.point["S1.position"].station
+        bench.room.step([SessionEvent(station, SessionState.INTERROGATED, bench.now)], bench.now)
+        bench.run(60_000)
+        assert len(bench.plans()) == 2
+        assert bench.outcomes()[-1] == "done"
 
     def test_replan__of_a_mute_station_waits_for_the_time_limit(self, bench: Bench) -> None:
         bench.mute = {bench.point["S1.position"].station}
