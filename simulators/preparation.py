@@ -17,7 +17,7 @@ from simulators.profiles import PROFILES, load_profile
 from twin.derive import Derivation, derive
 from twin.derive.reading import read
 from twin.network import load_network
-from twin.network.edit import NetworkEdit
+from twin.network.edit import NetworkEdit, NothingToChangeError
 from twin.network.model import Network, SwitchKind
 from twin.network.topology import Topology
 from twin.scenario import Finding, PlantNamespace, Quantity, Scenario, ScenarioError, load_scenario, resolve
@@ -34,6 +34,7 @@ from twin.scenario.events import (
     OperatorAction,
 )
 from twin.scenario.findings import did_you_mean
+from twin.scenario.model import NetworkError
 from twin.timebase import NEVER, TimeBase
 
 EARTH_FAULTS = ("phase-to-earth", "phase-to-phase-to-earth")
@@ -121,16 +122,23 @@ def _live_at_start(plant: Network, line: int) -> bool:
 def _copy_with_errors(scenario: Scenario, plant: Network) -> Network:
     """The network as the control room believes it to be."""
     edit = NetworkEdit(plant)
-    for error in scenario.control_room_network:
-        if error.switch:
-            edit.normal_position(error.switch, closed=error.normally == "closed")
-        elif error.line and error.missing:
-            edit.remove_line(error.line)
-        elif error.line and error.rating is not None:
-            edit.rating(error.line, error.rating)
-        elif error.consumer and error.demand is not None:
-            edit.demand(error.consumer, error.demand)
+    for n, error in enumerate(scenario.control_room_network):
+        try:
+            _make(error, edit)
+        except NothingToChangeError as gone:
+            raise ScenarioError([scenario.source.finding(("control_room_network", n), str(gone))]) from gone
     return edit.result()
+
+
+def _make(error: NetworkError, edit: NetworkEdit) -> None:
+    if error.switch:
+        edit.normal_position(error.switch, closed=error.normally == "closed")
+    elif error.line and error.missing:
+        edit.remove_line(error.line)
+    elif error.line and error.rating is not None:
+        edit.rating(error.line, error.rating)
+    elif error.consumer and error.demand is not None:
+        edit.demand(error.consumer, error.demand)
 
 
 # -- events -------------------------------------------------------------------------------------------------------
