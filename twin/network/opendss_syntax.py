@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from twin.errors import TwinError
+
 _TOKEN = re.compile(
     r"""\s*,?\s*
     (?:(?P<name>[^\s=,"'(\[{]+)\s*=\s*)?
@@ -54,7 +56,7 @@ class OpenDssFinding:
         return f"{self.place}: {self.text}"
 
 
-class ValueProblem(ValueError):
+class ValueProblem(TwinError, ValueError):
     """A value that cannot be understood; becomes a finding at its place."""
 
 

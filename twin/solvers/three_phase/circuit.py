@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.linalg import SuperLU, splu
 
+from twin.errors import TwinError
 from twin.network.model import Bools, Floats
 from twin.network.three_phase import Complexes, ThreePhaseNetwork
 from twin.solvers.three_phase.admittance import shunt_unit_admittances
@@ -19,7 +20,7 @@ from twin.solvers.three_phase.connectivity import Connectivity, Index
 from twin.solvers.three_phase.demand import unit_ends
 
 
-class UndefinedVoltageError(ArithmeticError):
+class UndefinedVoltageError(TwinError, ArithmeticError):
     """The admittance matrix is singular: some live part has no defined voltage to earth. Stays inside the room."""
 
 
