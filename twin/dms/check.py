@@ -61,8 +61,7 @@ class CheckedState:
 class StateChecker:
     """Checks states of one network at the demand, generation and taps that ``solver`` is set to.
 
-    Those must not change during the life of the checker, which solves no state twice, except by
-    :meth:`set_reference`, after which it starts afresh.
+    Those must not change once a state has been checked: no state is solved twice.
     """
 
     def __init__(self, network: Network, solver: PowerFlow, limits: Limits) -> None:
@@ -78,23 +77,22 @@ class StateChecker:
         self._known: dict[bytes, CheckedState] = {}
         self.evaluations = 0
 
-    def set_reference(self, closed: Bools) -> None:
-        """Tolerate what state ``closed`` exceeds already; without a solution there, nothing is tolerated.
+    def tolerate(self, closed: Bools) -> None:
+        """Tolerate what state ``closed`` exceeds; without a solution there, nothing more than so far.
 
-        Demand and generation may be changed directly afterwards: no state has been checked yet.
+        Demand and generation may be changed directly afterwards, but not once a state has been checked.
         """
         self._known.clear()
         result = self._solve(closed)
         if isinstance(result, PowerFlowDivergedError):
             return
-        live = result.energised
-        limits = self._limits
+        live, limits = result.energised, self._limits
         over = result.loading > limits.max_loading
-        self._loading_before = np.where(over, result.loading + _NO_WORSE, limits.max_loading)
         low = live & (result.v_pu < limits.v_min_pu)
-        self._v_min_before = np.where(low, result.v_pu - _NO_WORSE, limits.v_min_pu)
         high = live & (result.v_pu > limits.v_max_pu)
-        self._v_max_before = np.where(high, result.v_pu + _NO_WORSE, limits.v_max_pu)
+        self._loading_before[over] = np.maximum(self._loading_before, result.loading + _NO_WORSE)[over]
+        self._v_min_before[low] = np.minimum(self._v_min_before, result.v_pu - _NO_WORSE)[low]
+        self._v_max_before[high] = np.maximum(self._v_max_before, result.v_pu + _NO_WORSE)[high]
 
     def check(self, closed: Bools, unknown: Bools | None = None) -> CheckedState:
         """Check the state in which ``closed`` are closed, and also with ``unknown`` switches closed.

@@ -133,9 +133,10 @@ class _Planner:
         self.solver.update(p_kw=seen.p_kw, q_kvar=seen.q_kvar, tap_position=seen.tap_position)
         self.solver.update(generation_kw=p_kw, generation_kvar=q_kvar)
         checker = StateChecker(self.network, self.solver, limits)
-        checker.set_reference(seen.closed_before)
+        checker.tolerate(seen.closed_before)
         on = self.graph.energised(seen.closed)[self.graph.node_zone[self.network.generators.node]]
         self.solver.update(generation_kw=np.where(on, p_kw, 0.0), generation_kvar=np.where(on, q_kvar, 0.0))
+        checker.tolerate(seen.closed)
         return checker
 
     # --- the plan ----------------------------------------------------------------------------------------------
@@ -155,7 +156,11 @@ class _Planner:
         result = search.run(self._reject_by_steps)
         if result.best:
             return self._as_plan(self._checked(result.best[0][1]), result)
-        return self._as_plan(self.steps.check(self._isolating()), result)
+        isolating = self.steps.check(self._isolating())
+        if isolating.violation is not None:
+            problem = f"No plan: even isolating the fault would {isolating.violation.effect}."
+            return _no_plan(self.network, self.observation, self.location, (self.location.sentence, problem))
+        return self._as_plan(isolating, result)
 
     def _reject_by_steps(self, candidate: Candidate) -> Violation | None:
         return self._checked(candidate).violation

@@ -58,6 +58,7 @@ class SupplyCapacity:
         self._paths: dict[int, tuple[PathBranch, ...]] = {}
         self._least_ratio: dict[int, float] = {}
         self._demand: dict[int, tuple[float, float]] = {}
+        self._latest: tuple[Sequence[Part], Excess | None] = ((), None)
 
     def learn(self, parts: Sequence[Part], violation: Violation) -> None:
         """Take note of a solved overload that is close to its limit."""
@@ -65,11 +66,17 @@ class SupplyCapacity:
             return
         for way, s_kva, _ in self._carrying(parts):
             if way.branch == violation.index and violation.value <= _CLOSE * way.limit_kva / way.rated_kva:
+                self._latest = ((), None)
                 ratio = violation.value * way.rated_kva / s_kva
                 self._least_ratio[way.branch] = min(ratio, self._least_ratio.get(way.branch, ratio))
 
     def excess(self, parts: Sequence[Part]) -> Excess | None:
         """The largest overload that is to be expected if ``parts`` are supplied, None if there is none."""
+        if self._latest[0] != parts:  # asked for the same parts again and again
+            self._latest = (parts, self._largest_excess(parts))
+        return self._latest[1]
+
+    def _largest_excess(self, parts: Sequence[Part]) -> Excess | None:
         worst: Excess | None = None
         for way, s_kva, roots in self._carrying(parts):
             ratio = max(self._least_ratio.get(way.branch, 0.0) * _LOCATION, _NOTHING_LEARNED)

@@ -34,12 +34,13 @@ _Identity = tuple[tuple[int, ...], frozenset[int]]
 class Choice:
     """Ties to close and switches to cut; ``key`` orders by customers not restored, then operations.
 
-    Loops that are still to be cut count as operations.
+    Loops that are still to be cut count as operations. ``hopeless`` choices are only there for what follows from them.
     """
 
     ties: tuple[BlockEdge, ...]
     cuts: frozenset[int]
     key: _Key
+    hopeless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +119,15 @@ class RestorationSearch:
             if bound is not None and key > bound:
                 break
             candidate = self._candidate(choice.ties, choice.cuts)
-            if candidate is not None and self._visit(candidate, accept):
-                bound = key
+            if candidate is None:
+                continue
+            if choice.hopeless:
+                self._push_drops(candidate, None)
+            elif self._visit(candidate, accept):
+                bound = candidate.key
         if bound is None:
             self._fall_back(accept)
-        self._result.best.sort(key=lambda found: found[0])
+        self._result.best.sort(key=lambda found: (found[1].key, found[0]))
         return self._result
 
     def _spent(self) -> bool:
@@ -167,10 +172,7 @@ class RestorationSearch:
                 self._result.best.append((losses_kw, candidate))
                 return True
         self._reject(candidate, violation)
-        not_restored, operations = candidate.key
-        for switch, customers in self._helpful_drops(candidate, part):
-            key = (not_restored + customers, operations + 1)
-            self._push(Choice(candidate.ties, candidate.cuts | {switch}, key))
+        self._push_drops(candidate, part)
         return False
 
     def _reject(self, candidate: Candidate, violation: Violation) -> None:
@@ -183,21 +185,31 @@ class RestorationSearch:
         if closing:
             self._result.rejections.append(Rejection(closing, tuple(sorted(candidate.cuts)), violation))
 
-    def _helpful_drops(self, candidate: Candidate, part: Part | None) -> list[tuple[int, int]]:
-        """Cuts that may cure the violation, as (switch, customers dropped).
+    def _push_drops(self, candidate: Candidate, part: Part | None) -> None:
+        """Push the candidate with one cut more, wherever that may cure its violation.
 
-        They lie within the part at fault, or behind an overloaded branch, and are large enough as far as can be told.
+        Cuts lie within the part at fault, or behind an overloaded branch, and are large enough as far as can be
+        told. Where more has to follow, the customers that this will cost at least count in the key.
         """
         further = self._settings.max_cuts - len(candidate.cuts) - 1
         if further < 0:
-            return []
+            return
         parts = candidate.supply.parts if part is None else (part,)
         excess = self._capacity.excess(parts)
         behind = [p for p in parts if excess is None or p.root in excess.roots]
         options = [option for one in behind for option in drops(one, self._graph)]
         largest = max((kva for _, _, kva in options), default=0.0)
-        needed = 0.0 if excess is None else excess.kva - further * largest
-        return [(switch, customers) for switch, customers, kva in options if kva >= needed]
+        per_kva = self._least_customers_per_kva(behind)
+        not_restored, operations = candidate.key
+        for switch, customers, kva in options:
+            left_kva = 0.0 if excess is None else max(0.0, excess.kva - kva)
+            if left_kva <= further * largest:
+                key = (not_restored + customers + int(left_kva * per_kva), operations + 1)
+                self._push(Choice(candidate.ties, candidate.cuts | {switch}, key, hopeless=left_kva > 0))
+
+    def _least_customers_per_kva(self, parts: list[Part]) -> float:
+        blocks = [block for part in parts for block, _, _ in part.via if self._graph.kva[block] > 0]
+        return min((self._graph.customers[block] / self._graph.kva[block] for block in blocks), default=0.0)
 
     # --- judgement ---------------------------------------------------------------------------------------------
 
