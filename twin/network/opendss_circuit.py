@@ -230,6 +230,10 @@ class _Assembler:
     def _load(self, load: Load) -> None:
         bus, delta, columns, unit_kv = _units(load.bus, load.phases, load.delta, load.kv)
         self._use(bus, _unit_phases(columns, delta))
+        if load.delta and not delta:
+            self.builder.notes.append(
+                f"load.{load.name} is in delta but has one node only: it goes to earth, as in OpenDSS"
+            )
         zip_p, zip_q = _zip_of(load)
         kvar = load.kvar
         if kvar is None:
@@ -317,10 +321,13 @@ def _taps(high: Winding, low: Winding) -> tuple[int, int, dict[str, float]]:
 
 
 def _units(bus_text: str, phases: int, delta: bool, kv: float) -> tuple[str, bool, tuple[int, ...], float]:
-    """Bus, whether its units lie between phases, their columns, and the voltage of a unit."""
+    """Bus, whether its units lie between phases, their columns, and the voltage of a unit.
+
+    A single-phase unit with one node goes to earth even in delta: the node that OpenDSS fills in is 0.
+    """
     if phases == 1:
         nodes_given = bus_text.count(".")
-        if not delta and nodes_given < 2:
+        if nodes_given < 2:
             bus, (phase,) = _phases(bus_text, 1)
             return bus, False, (phase,), kv
         bus, pair = _phases(bus_text, 2)
