@@ -103,3 +103,14 @@ def test_plan__33_bus_takes_fewest_operations_and_least_losses(bus33, line, oper
     assert len(restoring) == operations
     assert {s.switch for s in restoring if s.action is SwitchAction.CLOSE} == ties
     assert plan.steps[-1].check.losses_kw == pytest.approx(losses_kw, rel=5e-4)
+
+
+def test_plan__33_bus_cut_short_still_hands_over_something_good(bus33):
+    """L28-29 has no full restoration, and far too many choices for 300 power flows: a greedy try has to do."""
+    seen = observe_fault(bus33, line="L28-29")
+    head_only = make_plan(bus33, seen, FlisrSettings(max_ties=0))
+    plan = make_plan(bus33, seen, FlisrSettings(max_evaluations=300))
+    assert "The search was cut short: there may be a better plan." in plan.why
+    assert plan.evaluations < 600
+    assert plan.customers_restored > head_only.customers_restored
+    assert_sound(bus33, seen, plan)

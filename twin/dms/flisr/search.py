@@ -25,6 +25,8 @@ _MONOTONE = {ViolationKind.LOADING, ViolationKind.UNDERVOLTAGE, ViolationKind.NO
 _SEARCH_SHARE = 0.75
 """Of the evaluations; the rest is kept for the greedy try if nothing has been found by then."""
 
+_VOLTAGE_WEIGHT = 5.0
+_NO_SOLUTION_SEVERITY = 100.0
 _POPS_PER_EVALUATION = 10
 _Key = tuple[int, int]
 _Identity = tuple[tuple[int, ...], frozenset[int]]
@@ -265,9 +267,11 @@ class RestorationSearch:
     # --- when the search is cut short -----------------------------------------------------------------------------
 
     def _fall_back(self, accept: Callable[[Candidate], Violation | None]) -> None:
-        """The best of a greedy try per choice of ties that needs no loop cut."""
-        for size in (0, 1, 2):
-            for ties in combinations(self._graph.ties, min(size, self._settings.max_ties)):
+        """The best of a greedy try for nothing, each tie, and each pair of ties, while evaluations last."""
+        for size in range(min(2, self._settings.max_ties) + 1):
+            for ties in combinations(self._graph.ties, size):
+                if size and self._checker.evaluations - self._start >= self._settings.max_evaluations:
+                    break
                 candidate = self._greedy(ties)
                 if candidate is not None and accept(candidate) is None:
                     self._result.best.append((0.0, candidate))
@@ -276,29 +280,51 @@ class RestorationSearch:
             self._result.best = [found for found in self._result.best if found[1].key == least]
 
     def _greedy(self, ties: tuple[BlockEdge, ...]) -> Candidate | None:
-        """Cut again and again what cures the violation for the fewest customers, or else does most against it."""
+        """Cut loops where it strains least, then what cures the violation for the fewest customers, step by step."""
         candidate = self._candidate(ties, frozenset())
-        while candidate is not None and candidate.supply.radial:
-            violation, part, _ = self._judge(candidate)
-            if violation is None:
-                return candidate
-            if len(candidate.cuts) >= self._settings.max_cuts:
-                return None
+        while candidate is not None:
+            violation, part = None, None
+            if candidate.supply.radial:
+                violation, part, _ = self._judge(candidate)
+                if violation is None:
+                    return candidate
+                if len(candidate.cuts) >= self._settings.max_cuts:
+                    return None
             candidate = self._greedy_cut(candidate, part, violation)
         return None
 
-    def _greedy_cut(self, candidate: Candidate, part: Part | None, violation: Violation) -> Candidate | None:
-        options = [o for p in ((part,) if part else candidate.supply.parts) for o in drops(p, self._graph)]
+    def _greedy_cut(self, candidate: Candidate, part: Part | None, violation: Violation | None) -> Candidate | None:
+        """The best candidate with one cut more: one without violation, or the one that relieves most per customer."""
+        if violation is None:
+            options = [(switch, 0) for switch in candidate.supply.loop]
+        else:
+            parts = (part,) if part else candidate.supply.parts
+            options = sorted((o[:2] for p in parts for o in drops(p, self._graph)), key=lambda option: option[1])
         best: Candidate | None = None
         least = math.inf
-        for switch, customers, _ in sorted(options, key=lambda option: option[1:]):
+        for switch, customers in options:
             following = self._candidate(candidate.ties, candidate.cuts | {switch})
-            if following is None:
+            if following is None or not following.supply.radial:
+                best = best or following
                 continue
             left = self._judge(following)[0]
             if left is None:
                 return following
-            gain = abs(violation.value - left.value) if left.kind is violation.kind else 0.0
-            if gain > 0 and customers / gain < least:
-                best, least = following, customers / gain
+            cost = self._severity(left)
+            if violation is not None:
+                gain = self._severity(violation) - cost
+                cost = customers / gain if gain > 0 else math.inf
+            if cost < least:
+                best, least = following, cost
         return best
+
+    def _severity(self, violation: Violation) -> float:
+        """How far a limit is exceeded, per unit; voltages weigh more, as their band is narrow."""
+        settings = self._settings
+        if violation.kind is ViolationKind.LOADING:
+            return violation.value - settings.max_loading
+        if violation.kind is ViolationKind.UNDERVOLTAGE:
+            return _VOLTAGE_WEIGHT * (settings.v_min_pu - violation.value)
+        if violation.kind is ViolationKind.OVERVOLTAGE:
+            return _VOLTAGE_WEIGHT * (violation.value - settings.v_max_pu)
+        return _NO_SOLUTION_SEVERITY
