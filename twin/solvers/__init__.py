@@ -26,6 +26,7 @@ from twin.solvers.model import (
 from twin.solvers.power_grid_model import GridModelPowerFlow
 
 __all__ = [
+    "SWEEP_FROM_NODES",
     "Backend",
     "FaultKind",
     "FaultPoint",
@@ -41,6 +42,7 @@ __all__ = [
     "ShortCircuitResult",
     "TapOutOfRangeError",
     "UnsolvableNetworkError",
+    "drain_notes",
     "power_flow",
     "short_circuit",
 ]
@@ -48,18 +50,33 @@ __all__ = [
 
 Backend = Literal["sweep", "power-grid-model"]
 
+SWEEP_FROM_NODES = 500
+"""Below, a usual run is over before the sweep has earned back the import of numba (docs/decisions/0006)."""
+
 
 def power_flow(network: Network, backend: Backend | None = None) -> PowerFlow:
-    """A power flow of the network in its normal state at rated demand, by the backend that suits it best.
+    """A power flow of the network in its normal state at rated demand, by the backend that suits its size best.
+
+    The sweep turns to power-grid-model by itself where it does not apply; see :func:`drain_notes`.
 
     Raises:
         UnsolvableNetworkError: the network's data admit no model.
     """
-    if backend == "sweep":
-        from twin.solvers.sweep import SweepPowerFlow  # imports numba, which takes half a second
+    if backend is None:
+        backend = "sweep" if network.nodes.n >= SWEEP_FROM_NODES else "power-grid-model"
+    if backend == "power-grid-model":
+        return GridModelPowerFlow(network)
+    from twin.solvers.sweep import SweepPowerFlow  # imports numba, which takes half a second
 
-        return SweepPowerFlow(network)
-    return GridModelPowerFlow(network)
+    return SweepPowerFlow(network)
+
+
+def drain_notes(solver: PowerFlow) -> tuple[str, ...]:
+    """What the solver has to say since the last call, for the journal: sentences, each said once."""
+    notes: list[str] = getattr(solver, "notes", [])
+    said = tuple(notes)
+    notes.clear()
+    return said
 
 
 def short_circuit(network: Network) -> ShortCircuit:
