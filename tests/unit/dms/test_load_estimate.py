@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from dms_toy import ToyLine, build, row, two_feeders
 
-from twin.dms.load_estimate import HeadMeasurements, estimate_demand
+from twin.dms.load_estimate import HeadMeasurements, estimate_demand, take_off_losses
 from twin.network.builder import NetworkBuilder
 from twin.network.model import Network, SwitchKind
 from twin.network.topology import Topology
+from twin.solvers import power_flow
 
 
 def measured(network: Network, **values: tuple[float, float]) -> HeadMeasurements:
@@ -119,3 +120,15 @@ def test_estimate__takes_a_second_head_off_the_first():
         measured(network, CB_1=(1500.0, 0.0), CB_2=(900.0, 0.0)),
     )
     assert found.p_kw.tolist() == pytest.approx([600.0, 900.0])
+
+
+def test_take_off_losses__makes_the_calculated_head_flow_the_measured_one():
+    """2 ohm carry 1,000 kW with about (1000/10)² x 2 / 1000 = 20 kW of losses, which are not demand."""
+    network = build([ToyLine(0, 1, head="CB_1", r_ohm=2.0)], {1: 1000.0})
+    topology, closed = Topology(network), network.switches.normally_closed
+    values = measured(network, CB_1=(1000.0, 0.0))
+    solver = power_flow(network)
+    found = take_off_losses(topology, closed, values, estimate_demand(topology, closed, values), solver)
+    assert found.p_kw[0] == pytest.approx(980.0, abs=1.0)
+    solver.update(p_kw=found.p_kw, q_kvar=found.q_kvar)
+    assert solver.solve().p_from_kw[0] == pytest.approx(1000.0, abs=0.1)
