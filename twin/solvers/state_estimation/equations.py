@@ -20,6 +20,11 @@ Longs = NDArray[np.int64]
 
 _CHUNK = 256
 
+LEAST_PIVOT = 1e-13
+"""Of a 4x4 block scaled to ones: a smaller pivot is none."""
+
+_CERTAIN_PIVOT = 1e-9
+
 
 def elimination_order(n: int, low: Ints, high: Ints, behind: list[list[int]]) -> Ints:
     """Position of each bus: minimum degree, where the buses of each list of ``behind`` stay together in their order."""
@@ -65,6 +70,7 @@ class Factor:
         self.failed: Bools = np.zeros(n, dtype=np.bool_)
         self.exchanging = False
         self._lu: Any = None
+        self._no_size = np.zeros((0, 4, 4))
 
     def parent(self, bus: int) -> int:
         """The bus next after ``bus`` that its elimination changes, -1 if none."""
@@ -72,11 +78,15 @@ class Factor:
 
     def factorise(self) -> bool:
         """Factorise the values in ``diagonal`` and ``lower`` (which are used up); False if a pivot is missing."""
-        if self.exchanging:
-            return self._exchange()
-        return not self.kernels.factorise(
-            self.start, self.rows, self.begin, self.at, self.diagonal, self.lower, self.inverse, self.failed
-        )
+        return self._exchange() if self.exchanging else self._blocks(LEAST_PIVOT, self._no_size)
+
+    def certain(self) -> bool:
+        """Factorise like :meth:`factorise`; True if no pivot is anywhere near to nothing or made of roundoff."""
+        return self._blocks(_CERTAIN_PIVOT, np.empty_like(self.diagonal))
+
+    def _blocks(self, least_pivot: float, size: Floats) -> bool:
+        matrix = (self.start, self.rows, self.begin, self.at, self.diagonal, self.lower)
+        return not self.kernels.factorise(*matrix, self.inverse, self.failed, least_pivot, size)
 
     def _exchange(self) -> bool:
         column = np.repeat(np.arange(self.n), np.diff(self.start))

@@ -36,12 +36,6 @@ from twin.solvers.state_estimation.system import System
 _TOLERANCE = 1e-10
 """Largest last step, in rad and parts of the voltage."""
 
-_LEAST_MISSING = 0.5
-"""Of the (almost whole) numbers that the numerical rank falls short by."""
-
-_LEAST_SHARE = 1e-3
-"""Of the most undetermined bus of an island, from which a bus counts as unobservable."""
-
 
 class StateEstimator:
     """Built once on a network, updated in place, estimates many times.
@@ -195,21 +189,18 @@ class StateEstimator:
         if system.find_pivots(slots):
             placement = Placement(self.network, system.buses, self._zero_injection, measurements, whole)
             slots = placement.slots(measurements)
-        null = system.null_space(slots)
-        buses = system.buses
-        missing = np.bincount(buses.island, null, minlength=buses.n_islands)
-        live = missing < _LEAST_MISSING
-        self._findings = tuple(self._finding(buses, null, int(k), float(missing[k])) for k in np.flatnonzero(~live))
+        missing, unseen = system.undetermined(slots)
+        buses, live = system.buses, missing == 0
+        self._findings = tuple(self._finding(buses, missing, unseen, k) for k in np.flatnonzero(~live).tolist())
         if not live.all():
             placement = Placement(self.network, buses, self._zero_injection, measurements, live)
         system.leave_out(~live)
         self._placement = placement
 
-    def _finding(self, buses: Buses, null: Floats, island: int, missing: float) -> IslandObservability:
-        here = np.where(buses.island == island, null, 0.0)
-        at_node = np.where(buses.of_node >= 0, here[buses.of_node], 0.0)
-        nodes = np.flatnonzero(at_node > _LEAST_SHARE * here.max()).astype(np.int32)
-        return IslandObservability(self.network.sources.names[buses.source[island]], round(missing), nodes)
+    def _finding(self, buses: Buses, missing: Ints, unseen: Bools, island: int) -> IslandObservability:
+        at_node = np.append(unseen & (buses.island == island), False)[buses.of_node]
+        nodes = np.flatnonzero(at_node).astype(np.int32)
+        return IslandObservability(self.network.sources.names[buses.source[island]], int(missing[island]), nodes)
 
     # --- solution ----------------------------------------------------------------------------------------------
 

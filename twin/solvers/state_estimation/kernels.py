@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-LEAST_PIVOT = 1e-13
-"""Of a 4x4 block scaled to ones: a smaller pivot is none."""
+ROUNDOFF = 1e-11
+"""Of the terms of a sum: less is left of it by roundoff only."""
 
 LEAST_CURRENT_PU = 1e-9
 """Below this, the direction of a current is not defined and the last one is kept."""
@@ -242,7 +242,7 @@ def assemble(
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def invert(block: Any, inverse: Any, work: Any) -> bool:
+def invert(block: Any, inverse: Any, work: Any, least_pivot: float) -> bool:
     """Inverse of a symmetric 4x4 block, scaled to ones and fully pivoted by rows; False if it has none."""
     scale = np.empty(4)
     for i in range(4):
@@ -267,9 +267,9 @@ def invert(block: Any, inverse: Any, work: Any) -> bool:
         for i in range(c + 1, 4):
             if abs(work[i, c]) > abs(work[best, c]):
                 best = i
-        if not abs(work[best, c]) > LEAST_PIVOT:
+        if not abs(work[best, c]) > least_pivot:
             regular = False
-            work[best, c] = LEAST_PIVOT
+            work[best, c] = 1.0
         if best != c:
             for j in range(8):
                 work[c, j], work[best, j] = work[best, j], work[c, j]
@@ -290,20 +290,49 @@ def invert(block: Any, inverse: Any, work: Any) -> bool:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def factorise(start: Any, rows: Any, begin: Any, at: Any, diagonal: Any, lower: Any, inverse: Any, failed: Any) -> int:
+def flush(block: Any, size: Any) -> None:
+    """Set to nothing what is left of a block by roundoff: entries negligible beside the terms they are made of."""
+    for x in range(4):
+        for y in range(4):
+            if abs(block[x, y]) < ROUNDOFF * size[x, y]:
+                block[x, y] = 0.0
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def factorise(
+    start: Any,
+    rows: Any,
+    begin: Any,
+    at: Any,
+    diagonal: Any,
+    lower: Any,
+    inverse: Any,
+    failed: Any,
+    least_pivot: float,
+    size: Any,
+) -> int:
     """Block factors in place: ``lower`` becomes L, ``inverse`` that of the block diagonal.
 
-    Marks in ``failed`` the buses whose pivot block is singular, and counts them.
+    Marks in ``failed`` the buses whose pivot block, scaled to ones, has a pivot below ``least_pivot``; counts them.
+    ``size`` of the shape of ``diagonal`` (or of length 0) takes the sums of the absolute terms: with it, pivots that
+    are made of roundoff are none.
     """
     n = len(diagonal)
+    certain = len(size) > 0
     widest = 0
     for k in range(n):
         widest = max(widest, start[k + 1] - start[k])
+        if certain:
+            for x in range(4):
+                for y in range(4):
+                    size[k, x, y] = abs(diagonal[k, x, y])
     before = np.empty((widest, 4, 4))
     work = np.empty((4, 8))
     count = 0
     for k in range(n):
-        failed[k] = not invert(diagonal[k], inverse[k], work)
+        if certain:
+            flush(diagonal[k], size[k])
+        failed[k] = not invert(diagonal[k], inverse[k], work, least_pivot)
         count += failed[k]
         s, m = start[k], start[k + 1] - start[k]
         d = inverse[k]
@@ -335,6 +364,13 @@ def factorise(start: Any, rows: Any, begin: Any, at: Any, diagonal: Any, lower: 
                             + factor[x, 2] * kept[y, 2]
                             + factor[x, 3] * kept[y, 3]
                         )
+                if certain and a == b:
+                    goal = size[rows[s + a]]
+                    for x in range(4):
+                        for y in range(4):
+                            for c in range(4):
+                                for e in range(4):
+                                    goal[x, y] += abs(kept[x, c] * d[c, e] * kept[y, e])
     return count
 
 

@@ -9,10 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
 
 from twin.network.model import Bools, Floats, Ints
 from twin.solvers.state_estimation.buses import Buses
 from twin.solvers.state_estimation.equations import Factor, elimination_order, unique_pairs
+from twin.solvers.state_estimation.rank import undetermined
 from twin.solvers.state_estimation.slots import Fit, Slots
 
 Complexes = NDArray[np.complex128]
@@ -20,9 +22,8 @@ Complexes = NDArray[np.complex128]
 _LARGEST_STEP = 0.5
 """Steps beyond this (rad, parts of the voltage) are shortened to it, by island."""
 
-_RANK_WEIGHT = 1e-8
-"""Variance of injections and weight of nothing in the test for rank: far apart from one, far above roundoff."""
-_RANK_NOTHING = 1e-10
+_RANK_VARIANCE = 1e-4
+"""Variance of the injections in the proof of observability, where all other measurements have one."""
 
 _PIVOT_ROUNDS = 6
 
@@ -106,15 +107,20 @@ class System:
         return size
 
     def _assemble(self, slots: Slots, angle_weight: Floats, steer: bool) -> None:
+        self._assemble_with(self._admittance, self._y_shunt, slots, angle_weight, steer)
+
+    def _assemble_with(
+        self, admittance: Complexes, y_shunt: Complexes, slots: Slots, angle_weight: Floats, steer: bool
+    ) -> None:
         b, f = self.buses, self.factor
         f.kernels.assemble(
             self.u,
             self.angle,
-            self._y_shunt,
+            y_shunt,
             b.branch_from,
             b.branch_to,
             f.branch_position,
-            self._admittance,
+            admittance,
             slots.v_value + self._v_nothing * np.exp(self.u),
             slots.v_weight + self._v_nothing,
             slots.injection,
@@ -197,7 +203,7 @@ class System:
         alive = b.branch_from >= 0
         own = np.bincount(b.branch_from[alive], at_end[alive, 0], minlength=b.n)
         own += np.bincount(b.branch_to[alive], at_end[alive, 1], minlength=b.n)
-        variance = _RANK_WEIGHT * np.where(own > 0, own, 1.0)[:, None]
+        variance = _RANK_VARIANCE * np.where(own > 0, own, 1.0)[:, None]
         return replace(
             slots,
             v_weight=np.where(slots.v_weight > 0, 1.0, 0.0),
@@ -206,15 +212,21 @@ class System:
             current_weight=np.where(slots.current_weight > 0, weight, 0.0),
         )
 
+    def _assemble_for_rank(self, slots: Slots) -> None:
+        """The equations without any shunt: what is seen through charging currents alone is not seen."""
+        b, y = self.buses, self._admittance.copy()
+        apart = np.exp(1j * (self.angle[b.branch_to] - self.angle[b.branch_from]))
+        y[:, 0], y[:, 3] = -y[:, 1] * apart, -y[:, 2] / apart
+        self._assemble_with(y, np.zeros_like(self._y_shunt), self._unit_slots(slots), self._angle_weight, False)
+
     def find_pivots(self, slots: Slots) -> bool:
         """Reorder the buses until every one has a pivot of its own, as far as that goes; True if it did."""
         self.leave_out(np.zeros(self.buses.n_islands, dtype=np.bool_))
         changed = False
         for _ in range(_PIVOT_ROUNDS):
             self.start_idle()
-            unit = self._unit_slots(slots)
-            self._assemble(unit, self._angle_weight, False)
-            if self.factor.factorise() or not self._group(np.flatnonzero(self.factor.failed)):
+            self._assemble_for_rank(slots)
+            if self.factor.certain() or not self._group(np.flatnonzero(self.factor.failed)):
                 break
             changed = True
             old = self.buses
@@ -241,18 +253,69 @@ class System:
         self._groups = list({id(g): g for g in member.values()}.values())
         return moved
 
-    def null_space(self, slots: Slots) -> Floats:
-        """By how much of a state each bus is undetermined; the sum over an island is what its rank lacks."""
-        self.leave_out(np.zeros(self.buses.n_islands, dtype=np.bool_))
+    def undetermined(self, slots: Slots) -> tuple[Ints, Bools]:
+        """By how much the rank of each island falls short of its states, and the buses concerned."""
+        b = self.buses
+        self.leave_out(np.zeros(b.n_islands, dtype=np.bool_))
         self.start_idle()
-        self._assemble(self._unit_slots(slots), self._angle_weight, False)
-        f = self.factor
-        f.diagonal[:, 0, 0] += _RANK_NOTHING
-        f.diagonal[:, 1, 1] += _RANK_NOTHING
-        f.factorise()
-        z_diagonal, _ = f.sparse_inverse()
-        null: Floats = _RANK_NOTHING * (z_diagonal[:, 0, 0] + z_diagonal[:, 1, 1])
-        return null
+        self._assemble_for_rank(slots)
+        missing = np.zeros(b.n_islands, dtype=np.int32)
+        unseen: Bools = np.zeros(b.n, dtype=np.bool_)
+        if self.factor.certain():
+            return missing, unseen
+        rows = self._unit_rows(slots)
+        for island in np.unique(b.island[self.factor.failed]).tolist():
+            here = np.flatnonzero(b.island == island)
+            part = rows[:, np.concatenate([here, b.n + here])]
+            part = part[np.flatnonzero(np.diff(part.indptr))]
+            missing[island], columns = undetermined(part)
+            unseen[here] = columns[: len(here)] | columns[len(here) :]
+        return missing, unseen
+
+    def _unit_rows(self, slots: Slots) -> csr_array:
+        """The rows of all measurements and constraints without shunts, of length one; columns ln V, then angle."""
+        b, n = self.buses, self.buses.n
+        flow, current = _end_rows(b, self._admittance, self._direction)
+        injection = []
+        for quantity in range(2):
+            ends = [_sum_by_bus(n, bus, flow[end][quantity]) for end, bus in enumerate((b.branch_from, b.branch_to))]
+            injection.append((ends[0] + ends[1])[np.flatnonzero(slots.variance[:, quantity] >= 0)])
+        unit = csr_array((np.ones(2 * n), (np.arange(2 * n), np.arange(2 * n))), shape=(2 * n, 2 * n))
+        parts = [unit[np.flatnonzero(slots.v_weight > 0)], unit[n + b.reference.astype(np.int64)], *injection]
+        for end in range(2):
+            parts += [flow[end][q][np.flatnonzero(slots.flow_weight[:, end, q] > 0)] for q in range(2)]
+            parts.append(current[end][np.flatnonzero(slots.current_weight[:, end] > 0)])
+        rows = csr_array(vstack([part for part in parts if part.shape[0]], format="csr"))
+        length = np.sqrt(rows.multiply(rows).sum(axis=1))
+        rows.data /= np.repeat(np.where(length > 0, length, 1.0), np.diff(rows.indptr))
+        rows.eliminate_zeros()
+        return rows
+
+
+def _end_rows(b: Buses, admittance: Complexes, direction: Complexes) -> tuple[list[list[csr_array]], list[csr_array]]:
+    """Derivatives of (P, Q) and of the current at both ends of every branch in the idle state, without shunts."""
+    phasor = np.exp(1j * b.angle_rad)
+    alive = np.flatnonzero((b.branch_from >= 0) & (b.branch_from != b.branch_to))
+    flow, current = [], []
+    for end, (own, other) in enumerate(((b.branch_from, b.branch_to), (b.branch_to, b.branch_from))):
+        own, other = own[alive], other[alive]
+        i = admittance[alive, 1 + end] * phasor[other]
+        m, c = phasor[own] * np.conj(i), np.conj(direction[alive, end]) * i
+
+        def rows(by_u: Floats, by_angle: Floats, own: Ints = own, other: Ints = other) -> csr_array:
+            values = np.concatenate([-by_u, -by_angle, by_u, by_angle])
+            columns = np.concatenate([own, b.n + own, other, b.n + other])
+            return csr_array((values, (np.tile(alive, 4), columns)), shape=(len(b.branch_from), 2 * b.n))
+
+        flow.append([rows(m.real, m.imag), rows(m.imag, -m.real)])
+        current.append(rows(c.real, -c.imag))
+    return flow, current
+
+
+def _sum_by_bus(n: int, bus: Ints, rows: csr_array) -> csr_array:
+    alive = np.flatnonzero(bus >= 0)
+    pick = csr_array((np.ones(len(alive)), (bus[alive], alive)), shape=(n, len(bus)))
+    return csr_array(pick @ rows)
 
 
 def _renumber(buses: Buses, position: Ints) -> Buses:
