@@ -167,10 +167,13 @@ _RECYCLE = {"bus_pq": True, "trafo": False, "gen": False}
 PANDAPOWER_SETTINGS: tuple[dict[str, Any], ...] = (
     {"init": "results", "recycle": _RECYCLE},
     {"init": "results"},
-    {"init": "results", "algorithm": "iwamoto_nr"},
     {"init": "dc"},
     {"init": "flat", "algorithm": "bfsw"},
 )
+
+
+BFSW_MOST_NODES = 2_000
+"""pandapower's own sweep inverts matrices and is never the fastest above."""
 
 
 def pandapower_fastest(case: Case, with_lightsim: bool = False) -> Step:
@@ -178,6 +181,8 @@ def pandapower_fastest(case: Case, with_lightsim: bool = False) -> Step:
     if with_lightsim and importlib.util.find_spec("lightsim2grid") is None:
         raise SkippedError("lightsim2grid is not installed")
     settings = [{**s, "lightsim2grid": with_lightsim} for s in PANDAPOWER_SETTINGS]
+    if with_lightsim or case.flat.network.nodes.n > BFSW_MOST_NODES:
+        settings = [s for s in settings if s.get("algorithm") != "bfsw"]
     timed = [(*_tried(case, setting), row) for row, setting in enumerate(settings)]
     best, step, _ = min(timed, key=lambda one: (one[0], one[2]))
     if not np.isfinite(best):

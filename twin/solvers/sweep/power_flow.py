@@ -7,6 +7,9 @@ Not for three phases and not for PV nodes.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from twin.network.model import Bools, Floats, Ints, Network
@@ -24,6 +27,9 @@ _REASONS = {
     kernels.CONFLICTING_SOURCES: "sources of different voltages are joined without an impedance",
 }
 _BRANCH_RESULTS = 7
+_NODES_A_THREAD = 10_000
+"""A thread is worth starting for so many nodes to be solved."""
+
 _NOT_CONVERGED = "the sweep found no voltages"
 
 
@@ -53,7 +59,7 @@ class SweepPowerFlow:
         x = self._inputs
         self._demand = arrays.Demand(x.p_kw, x.q_kvar, x.generation_kw, x.generation_kvar)
         self._present = _State(network, self._grid)
-        self._trial: _State | None = None
+        self._trials: list[_State] = []
         self._general: GridModelPowerFlow | None = None
 
     def update(
@@ -108,16 +114,35 @@ class SweepPowerFlow:
         if closed.ndim != 2:
             raise InputShapeError("closed", (len(closed), self.network.switches.n), closed.shape)
         check_shape("closed", closed, (len(closed), self.network.switches.n))
-        if self._trial is None:
-            self._trial = _State(self.network, self._grid)
-        return [self._candidate(self._trial, np.ascontiguousarray(states)) for states in closed]
+        return [
+            self._settled(outcome, states)
+            for outcome, states in zip(self._sweep_many(np.ascontiguousarray(closed)), closed, strict=True)
+        ]
 
-    def _candidate(self, trial: _State, closed: Bools) -> PowerFlowResult | PowerFlowDivergedError:
-        trial.ordered = False
-        result = self._sweep(trial, closed)
-        if isinstance(result, PowerFlowResult):
-            return result
-        self._note(result)
+    def _sweep_many(self, closed: Bools) -> list[PowerFlowResult | str]:
+        """All candidates, dealt out to threads: the compiled loops run beside each other."""
+        worth = len(closed) * self.network.nodes.n // _NODES_A_THREAD
+        n = max(1, min(worth, len(closed), os.cpu_count() or 1))
+        while len(self._trials) < n:
+            self._trials.append(_State(self.network, self._grid))
+        outcomes: list[PowerFlowResult | str] = [""] * len(closed)
+
+        def work(first: int) -> None:
+            for row in range(first, len(closed), n):
+                self._trials[first].ordered = False
+                outcomes[row] = self._sweep(self._trials[first], closed[row])
+
+        if n == 1:
+            work(0)
+            return outcomes
+        with ThreadPoolExecutor(n) as pool:
+            list(pool.map(work, range(n)))
+        return outcomes
+
+    def _settled(self, outcome: PowerFlowResult | str, closed: Bools) -> PowerFlowResult | PowerFlowDivergedError:
+        if isinstance(outcome, PowerFlowResult):
+            return outcome
+        self._note(outcome)
         return self._general_solver().solve_many(closed[np.newaxis])[0]
 
     def _sweep(self, state: _State, closed: Bools) -> PowerFlowResult | str:

@@ -89,6 +89,18 @@ def test_solve_many__equals_one_at_a_time_and_keeps_the_state(seed: int, k: int)
         assert same(one, outcome(solver))
 
 
+def test_solve_many__dealt_out_to_threads_equals_one_at_a_time() -> None:
+    large = random_network(4, 400, couplers=False, km=0.3)
+    solver, single = power_flow(large, backend="sweep"), power_flow(large, backend="sweep")
+    candidates = np.random.default_rng(0).random((60, large.switches.n)) > 0.02
+    c = large.consumers
+    for each in (solver, single):
+        each.update(p_kw=0.1 * c.p_kw, q_kvar=0.1 * c.q_kvar)
+    for closed, one in zip(candidates, solver.solve_many(candidates), strict=True):
+        single.update(closed=closed)
+        assert same(str(one) if isinstance(one, PowerFlowDivergedError) else one, outcome(single))
+
+
 def test_result__is_a_snapshot() -> None:
     solver = sweep()
     before = solver.solve()
