@@ -141,5 +141,6 @@ def take_off_losses(
 
 
 def _correction(missing: float, demand: float) -> float:
-    """By which factor demand grows to take up what is missing at the head; within bounds, 1 where there is none."""
-    return float(np.clip(1.0 + missing / demand, 0.5, 2.0)) if demand > 0 else 1.0
+    """By which factor demand grows to take up what is missing at the head; 1 where that would be implausible."""
+    factor = 1.0 + missing / demand if demand > 0 else 1.0
+    return factor if 0.5 <= factor <= 2.0 else 1.0
