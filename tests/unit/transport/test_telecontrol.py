@@ -78,6 +78,13 @@ def test_path__depends_on_seed_station_and_direction() -> None:
     assert len({tuple(a) for a in (arrivals(), arrivals("RTU_2"), arrivals(direction="down"), arrivals(seed=1))}) == 4
 
 
+def test_path__delay_does_not_depend_on_what_a_protocol_says_besides() -> None:
+    alone, busy = path(jitter_ms=1000, seed=7), path(jitter_ms=1000, seed=7)
+    for t_ms in range(1_000, 9_000, 100):
+        busy.arrival(t_ms)
+    assert busy.arrival(20_000) == alone.arrival(20_000)
+
+
 @given(
     sent=st.lists(st.integers(0, 60_000), min_size=2, max_size=40).map(sorted),
     cuts=st.lists(st.tuples(st.integers(0, 60_000), st.integers(1, 5_000)), max_size=4),
