@@ -63,7 +63,8 @@ class Shunts:
 class Circuit:
     """Solves the linear circuit for injected currents.
 
-    The unknowns are the live groups without a stiff source. ``no_load`` is the solution without any current.
+    The unknowns are the live groups without a stiff source. ``no_load`` is the solution without any current,
+    ``impressed`` the current that the sources drive into the unknown groups.
 
     Raises:
         UndefinedVoltageError: the circuit has no unique solution.
@@ -81,11 +82,12 @@ class Circuit:
         self.connectivity = connectivity
         self._place(connectivity, sources)
         matrix = self._assemble(terminals, branches, shunts, shunt_y_s, sources)
-        self._lu = _factorise(matrix[: self.n, : self.n].tocsc()) if self.n else None
+        self.admittance = csr_array(matrix[: self.n, : self.n])
+        self._lu = _factorise(self.admittance.tocsc()) if self.n else None
         impressed = np.zeros(self.n_known, dtype=np.complex128)
         np.add.at(impressed, self.index[connectivity.group[sources.at]], self._norton(sources))
-        fixed = matrix[: self.n, self.n :] @ self._stiff_volts
-        self.no_load = self._lu.solve(impressed[: self.n] - fixed) if self._lu else np.zeros(0, dtype=np.complex128)
+        self.impressed: Complexes = impressed[: self.n] - matrix[: self.n, self.n :] @ self._stiff_volts
+        self.no_load = self._lu.solve(self.impressed) if self._lu else np.zeros(0, dtype=np.complex128)
 
     def _place(self, connectivity: Connectivity, sources: Sources) -> None:
         """Number the groups: unknown ones first, then stiff ones, then (one place for all) earth and the dead."""

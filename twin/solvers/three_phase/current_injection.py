@@ -2,8 +2,8 @@
 
 ``V = V0 + Y^-1 I(V)``, from the no-load voltages ``V0`` each time, so that a result depends on the present
 state alone and not on what was solved before. Any topology, sources stiff or behind an impedance, voltage-dependent
-star and delta loads. Converges linearly, up to close to the voltage limit of the network. Not for balanced networks,
-which a sixth of the work solves; not for PV nodes.
+star and delta loads. Converges linearly; where it does not, Newton's method takes over. Not for balanced networks,
+which a part of the work solves; not for PV nodes.
 
 Source: T.-H. Chen et al., "Distribution system power flow analysis: a rigid approach", IEEE Trans. Power
 Delivery 6 (1991); S. Bolognani, S. Zampieri, IEEE Trans. Power Systems 31 (2016) on when it converges.
@@ -33,11 +33,18 @@ from twin.solvers.three_phase.connectivity import Connections, Connectivity
 from twin.solvers.three_phase.demand import Demand
 from twin.solvers.three_phase.islands import describe_island
 from twin.solvers.three_phase.model import ThreePhaseResult
+from twin.solvers.three_phase.newton import Newton
 from twin.solvers.three_phase.results import Flows
 
 TOLERANCE_PU = 1e-10
 """Largest change of a voltage in the last iteration."""
 MOST_ITERATIONS = 500
+LEAST_V_PU = 0.5
+"""A solution of Newton's method with less voltage at a load that holds its power lies on the unstable branch."""
+
+_CHECKED_EVERY = 20
+_SLOWEST = 0.1
+"""The change must fall to this every ``_CHECKED_EVERY`` iterations, or Newton's method takes over."""
 
 
 @dataclass(slots=True)
@@ -206,25 +213,56 @@ class _Solvable:
         plus, minus = circuit.of_phase[demand.plus[self._on]], circuit.of_phase[demand.minus[self._on]]
         self._across = _incidence(plus, minus, circuit.n_known)
         self._into = csr_array(-self._across[:, : circuit.n].T)
+        self._ones = np.ones(len(demand.plus), dtype=np.complex128)
 
     def iterate(self, demand: Demand) -> tuple[Complexes, int | None]:
-        """Voltages of the unknown groups, and the group that changes most if they do not converge."""
-        circuit = self.circuit
-        unknown = circuit.no_load
-        volts_all = np.ones(len(demand.plus), dtype=np.complex128)
+        """Voltages of the unknown groups, and the group that is worst off if there are none."""
         with np.errstate(all="ignore"):
-            for _ in range(MOST_ITERATIONS):
-                volts = self._across @ circuit.full(unknown)[:-1]
-                volts_all[self._on] = volts
-                current = demand.admittance(volts_all)[self._on] * volts
-                after = circuit.solve(self._into @ current)
-                change = np.abs(after - unknown) / self._nominal_v
-                unknown = after
-                if not np.isfinite(change).all():
+            unknown, converged = self._fixed_point(demand)
+            return (unknown, None) if converged else self._newton(demand)
+
+    def _fixed_point(self, demand: Demand) -> tuple[Complexes, bool]:
+        """Gives up, too, as soon as it can be seen not to get there within the iterations left."""
+        circuit = self.circuit
+        unknown, checked = circuit.no_load, np.inf
+        for iteration in range(1, MOST_ITERATIONS + 1):
+            volts = self._over(unknown)
+            current = demand.admittance(volts)[self._on] * volts[self._on]
+            after = circuit.solve(self._into @ current)
+            change = np.max(np.abs(after - unknown) / self._nominal_v, initial=0.0)
+            unknown = after
+            if change < TOLERANCE_PU:
+                return unknown, True
+            if iteration % _CHECKED_EVERY == 0:
+                if not change < checked * _SLOWEST:
                     break
-                if change.max(initial=0.0) < TOLERANCE_PU:
-                    return unknown, None
-        return unknown, int(np.argmax(np.where(np.isfinite(change), change, np.inf)))
+                checked = change
+        return unknown, False
+
+    def _newton(self, demand: Demand) -> tuple[Complexes, int | None]:
+        circuit, n = self.circuit, self.circuit.n
+        across, stiff = csr_array(self._across[:, :n]), circuit.full(np.zeros(n, dtype=np.complex128))[:-1]
+
+        def current(over: Complexes) -> tuple[Complexes, Complexes, Floats]:
+            volts = self._ones.copy()
+            volts[self._on] = over
+            return demand.admittance(volts)[self._on], demand.slope(volts)[self._on], np.abs(over)
+
+        newton = Newton(circuit.admittance, circuit.impressed, across, self._across @ stiff, self._nominal_v)
+        unknown, mismatch = newton.solve(current, circuit.no_load)
+        if mismatch is not None:
+            return unknown, int(np.argmax(mismatch))
+        collapsed = np.flatnonzero(demand.collapsed(self._over(unknown), LEAST_V_PU)[self._on])
+        if len(collapsed):
+            ends = across[collapsed[:1]].indices
+            return unknown, int(ends[0])
+        return unknown, None
+
+    def _over(self, unknown: Complexes) -> Complexes:
+        """Voltages over all units, 1 V over those not supplied."""
+        volts = self._ones.copy()
+        volts[self._on] = self._across @ self.circuit.full(unknown)[:-1]
+        return volts
 
 
 def _incidence(plus: NDArray[np.int64], minus: NDArray[np.int64], n: int) -> csr_array:

@@ -65,6 +65,20 @@ class Demand:
         apparent: Complexes = power.conj() / (within * self._v_base) ** 2
         return apparent
 
+    def slope(self, volts: Complexes) -> Complexes:
+        """Derivative of the apparent admittance by the magnitude of the voltage, S/V; 0 outside the voltage window."""
+        v = np.abs(volts) / self._v_base
+        inside = (v > self._v_min) & (v < self._v_max)
+        by_v = -(2 * self._shares[0] / v + self._shares[1]).conj() / (v * self._v_base) ** 2
+        slope: Complexes = np.where(inside, by_v / self._v_base, 0.0)
+        return slope
+
+    def collapsed(self, volts: Complexes, least_pu: float) -> Bools:
+        """Units that hold their power or current at less than ``least_pu`` of their voltage."""
+        v = np.abs(volts) / self._v_base
+        stubborn = (self._shares[0] != 0) | (self._shares[1] != 0)
+        return np.asarray(stubborn & (v < least_pu) & (v >= self._v_min))
+
     def table(self, values: Complexes, outside: complex) -> Complexes:
         """Values of the units as a table ``(n_consumers + n_generators, 3)``, ``outside`` where no unit is."""
         full = np.full(self.shape, outside, dtype=np.complex128)
