@@ -108,6 +108,8 @@ class _Assembler:
         self._phases_of.setdefault(bus, set()).update(phases)
 
     def _nodes(self) -> None:
+        if self.findings:  # what is missing would only lead to more of them
+            return
         v_kv = self._nominal_voltages()
         for bus, phases in self._phases_of.items():
             x, y = self.circuit.coordinates.get(bus, (math.nan, math.nan))

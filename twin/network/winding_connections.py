@@ -58,7 +58,7 @@ def vector_group(group: str) -> Windings:
         VectorGroupError: no such group of star and delta windings.
     """
     match = _GROUP.fullmatch(group)
-    if not match:
+    if not match or int(match[3]) > 11:
         raise VectorGroupError(group)
     high, low, clock = match[1], match[2].upper(), int(match[3])
     from_ends = _side(high)
