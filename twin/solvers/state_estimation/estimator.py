@@ -36,6 +36,12 @@ from twin.solvers.state_estimation.system import System
 _TOLERANCE = 1e-10
 """Largest last step, in rad and parts of the voltage."""
 
+_EQUAL = 1e-5
+"""Of normalised residuals: closer ones belong to measurements of which any may be the wrong one."""
+
+_FLOOR = 5e-9
+"""Steps below this that no longer shrink are roundoff: stiff flows beside weak voltages cost digits."""
+
 
 class StateEstimator:
     """Built once on a network, updated in place, estimates many times.
@@ -132,22 +138,40 @@ class StateEstimator:
         """
         settings = settings or BadDataSettings()
         removed: list[BadMeasurement] = []
-        value = measurements.value.copy()
-        estimate: StateEstimate | None = None
+        current, needed = measurements, np.zeros(measurements.n, dtype=np.bool_)
+        estimate = None
         while True:
             estimate = self.estimate(
-                measurements.with_values(value),
+                current,
                 tests=True,
                 skip_unobservable=skip_unobservable,
                 false_alarm=settings.false_alarm,
                 start=estimate,
             )
-            suspect = _suspect(estimate, settings)
+            suspect, remaining = self._suspect(estimate, current, needed, settings)
             if suspect < 0 or len(removed) == settings.max_removals:
                 return CleanEstimate(estimate, tuple(removed), suspect >= 0)
-            removed.append(self._accuse(estimate, measurements, suspect))
-            value = value.copy()
+            removed.append(_accuse(estimate, measurements, suspect))
+            current = remaining
+
+    def _suspect(
+        self, estimate: StateEstimate, current: Measurements, needed: Bools, settings: BadDataSettings
+    ) -> tuple[int, Measurements]:
+        """The measurement to remove and those that remain, -1 if there is none.
+
+        Marks in ``needed`` those without which an island would not be observable any more.
+        """
+        islands = len(self._findings)
+        while True:
+            suspect = _largest(estimate, current.sigma, needed, settings)
+            if suspect < 0:
+                return -1, current
+            value = current.value.copy()
             value[suspect] = np.nan
+            remaining = current.with_values(value)
+            if len(self.observability(remaining)) == islands:
+                return suspect, remaining
+            needed[suspect] = True
 
     # --- structure ---------------------------------------------------------------------------------------------
 
@@ -210,14 +234,15 @@ class StateEstimator:
             system.start_idle()
         else:
             system.start_at(start.state.v_pu, start.state.angle_rad)
-        step = np.zeros(0)
+        step, before = np.zeros(0), np.inf
         for iteration in range(1, self.max_iterations + 1):
             step = system.step(slots, steer=iteration > 1 or start is not None)
             largest = float(step.max(initial=0.0))
             if not np.isfinite(largest):
                 break
-            if largest < _TOLERANCE:
+            if largest < _TOLERANCE or 0.25 * before < largest < _FLOOR:
                 return iteration
+            before = largest
         row = int(np.argmax(np.where(np.isfinite(step), step, np.inf)))
         island = system.buses.island[row]
         source = self.network.sources.names[system.buses.source[island]]
@@ -299,26 +324,42 @@ class StateEstimator:
             for k in np.flatnonzero(~system.left_out)
         )
 
-    def _accuse(self, estimate: StateEstimate, measurements: Measurements, suspect: int) -> BadMeasurement:
-        normalised = estimate.normalised_residual
-        sigma, residual = measurements.sigma[suspect], estimate.residual[suspect]
-        # residual variance over measurement variance, from the definition of the normalised residual
-        share = (residual / sigma / normalised[suspect]) ** 2
-        size = np.abs(normalised)
-        equal = np.flatnonzero(size >= size[suspect] * (1 - 1e-6))
-        others = tuple(int(row) for row in equal if row != suspect)
-        return BadMeasurement(suspect, float(normalised[suspect]), float(residual / share), others)
+
+def _share(estimate: StateEstimate, sigma: Floats) -> Floats:
+    """Which part of its variance the residual of each measurement keeps, 0 where that cannot be told."""
+    normalised = estimate.normalised_residual
+    part = np.divide(estimate.residual, sigma * normalised, out=np.zeros(len(sigma)), where=np.abs(normalised) > 0)
+    return np.asarray(np.where(estimate.used & ~estimate.critical, part**2, 0.0))
 
 
-def _suspect(estimate: StateEstimate, settings: BadDataSettings) -> int:
-    """The measurement with the largest normalised residual above the limit, -1 if there is none."""
-    redundant = int(np.count_nonzero(estimate.used & ~estimate.critical))
+def _largest(estimate: StateEstimate, sigma: Floats, needed: Bools, settings: BadDataSettings) -> int:
+    """The measurement with the largest normalised residual above the limit, -1 if there is none.
+
+    Among equals it is the one that would have to be wrong by the fewest sigmas.
+    """
+    tested = estimate.used & ~estimate.critical
+    redundant = int(np.count_nonzero(tested))
     if not redundant:
         return -1
     limit = max(settings.least_limit, -float(ndtri(settings.false_alarm / (2 * redundant))))
-    size = np.where(estimate.used, np.abs(estimate.normalised_residual), 0.0)
-    row = int(np.argmax(size))
-    return row if size[row] > limit else -1
+    size = np.where(tested & ~needed, np.abs(estimate.normalised_residual), 0.0)
+    largest = float(size.max())
+    if largest <= limit:
+        return -1
+    equal = size >= largest * (1 - _EQUAL)
+    return int(np.argmax(np.where(equal, _share(estimate, sigma), -1.0)))
+
+
+def _accuse(estimate: StateEstimate, measurements: Measurements, suspect: int) -> BadMeasurement:
+    size = np.abs(np.nan_to_num(estimate.normalised_residual))
+    share = float(_share(estimate, measurements.sigma)[suspect])
+    equal = np.flatnonzero(np.abs(size - size[suspect]) <= _EQUAL * size[suspect])
+    return BadMeasurement(
+        measurement=suspect,
+        normalised_residual=float(estimate.normalised_residual[suspect]),
+        error=float(estimate.residual[suspect]) / share,
+        indistinguishable=tuple(int(row) for row in equal if row != suspect),
+    )
 
 
 def _ratings(network: Network) -> Floats:

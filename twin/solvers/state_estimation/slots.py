@@ -17,7 +17,7 @@ from twin.solvers.state_estimation.admittance import BASE_KVA
 from twin.solvers.state_estimation.buses import Buses
 from twin.solvers.state_estimation.model import MeasurementError, MeasurementKind, Measurements
 
-LEAST_REDUNDANCY = 1e-7
+LEAST_REDUNDANCY = 1e-6
 """Share of its variance that the residual of a measurement must keep for the measurement not to be critical."""
 
 _KINDS = len(MeasurementKind)
@@ -250,6 +250,8 @@ class Placement:
             bus = of_node[nodes]
             off = slots.injection[bus, q] - fit.injection[bus, q]
             found[nodes, q] = self._mean[cut][nodes] - off / self._weight[cut][nodes] / slots.variance[bus, q]
+            known = active[self._measured[active, q] & np.isnan(found[active, q])]
+            found[known, q] = self._mean[cut][known]
         return found
 
     def same_place(self, m: Measurements) -> bool:

@@ -22,6 +22,9 @@ Complexes = NDArray[np.complex128]
 _LARGEST_STEP = 0.5
 """Steps beyond this (rad, parts of the voltage) are shortened to it, by island."""
 
+_HELD = 1e14
+"""Weight of the reference angles: as good as given, and far above every flow, beside which a smaller weight drowns."""
+
 _RANK_VARIANCE = 1e-4
 """Variance of the injections in the proof of observability, where all other measurements have one."""
 
@@ -48,7 +51,7 @@ class System:
         self._right = np.zeros((n, 4))
         self._power = np.zeros(n, dtype=np.complex128)
         self._angle_weight = np.zeros(n)
-        self._angle_weight[self.buses.reference] = 1.0
+        self._angle_weight[self.buses.reference] = _HELD
         self._v_nothing: Floats = np.zeros(n)
         self.start_idle()
 
@@ -68,7 +71,7 @@ class System:
         out = islands[self.buses.island]
         self._v_nothing = out.astype(np.float64)
         self._angle_weight = out.astype(np.float64)
-        self._angle_weight[self.buses.reference] = 1.0
+        self._angle_weight[self.buses.reference] = _HELD
 
     def start_idle(self) -> None:
         """Nominal voltages and the angles without load; currents flow away from the source."""
@@ -217,7 +220,9 @@ class System:
         b, y = self.buses, self._admittance.copy()
         apart = np.exp(1j * (self.angle[b.branch_to] - self.angle[b.branch_from]))
         y[:, 0], y[:, 3] = -y[:, 1] * apart, -y[:, 2] / apart
-        self._assemble_with(y, np.zeros_like(self._y_shunt), self._unit_slots(slots), self._angle_weight, False)
+        self._assemble_with(
+            y, np.zeros_like(self._y_shunt), self._unit_slots(slots), np.minimum(self._angle_weight, 1.0), False
+        )
 
     def find_pivots(self, slots: Slots) -> bool:
         """Reorder the buses until every one has a pivot of its own, as far as that goes; True if it did."""
