@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin.journal import JournalEntry, entry_from_json
@@ -37,6 +37,7 @@ def test_entry__takes_no_number_that_json_does_not_know(value: float) -> None:
         JournalEntry(0, "grid", "supply", "x", {"v": value}).to_json()
 
 
+@settings(max_examples=50, deadline=None, database=None)
 @given(
     t_ms=st.integers(0, 2**53),
     source=NAMES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin.timebase import NEVER, TimeBase, clock_text
@@ -33,6 +33,7 @@ def test_time_base__rounds_down_to_milliseconds(microseconds: int, t_ms: int) ->
     assert TimeBase(START).sim_time(START + timedelta(microseconds=microseconds)) == t_ms
 
 
+@settings(max_examples=50, deadline=None, database=None)
 @given(st.integers(0, 10**12))
 def test_time_base__is_exact_both_ways(t_ms: int) -> None:
     base = TimeBase(START)

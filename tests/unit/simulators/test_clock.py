@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulators.clock import LONGEST_SLEEP_S, ClockSimulator, DeadlineMissedError, OverrunPolicy, Pacer
@@ -68,6 +68,7 @@ class TestNextCycle:
     def test_clock__announces_the_time(self) -> None:
         assert clock().cycle(1_234, {})["now_ms"] == 1_234
 
+    @settings(max_examples=50, deadline=None, database=None)
     @given(
         st.integers(0, 59_999),
         st.integers(1, 5_000),

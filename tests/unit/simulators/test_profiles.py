@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulators.actions import Action
@@ -115,6 +115,7 @@ class TestScale:
 
 
 class TestNoise:
+    @settings(max_examples=50, deadline=None, database=None)
     @given(st.lists(st.integers(0, 600_000), min_size=1, max_size=20))
     def test_noise__does_not_depend_on_the_steps(self, times: list[int]) -> None:
         straight, wandering = simulator(noise=0.1, seed=7), simulator(noise=0.1, seed=7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin.transport import Cut, TelecontrolPath
@@ -85,6 +85,7 @@ def test_path__delay_does_not_depend_on_what_a_protocol_says_besides() -> None:
     assert busy.arrival(20_000) == alone.arrival(20_000)
 
 
+@settings(max_examples=50, deadline=None, database=None)
 @given(
     sent=st.lists(st.integers(0, 60_000), min_size=2, max_size=40).map(sorted),
     cuts=st.lists(st.tuples(st.integers(0, 60_000), st.integers(1, 5_000)), max_size=4),
