@@ -182,14 +182,14 @@ power_flow(network, backend='sweep').solve()
 print(time.process_time() - start)
 """
 MEMORY = """
-import resource
+import pathlib
 from benchmarks.synthetic import radial
 from twin.solvers import power_flow
-network = radial(100_000)
-solver = power_flow(network, backend='sweep')
+solver = power_flow(radial(100_000), backend='sweep')
 for _ in range(3):
     solver.solve()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+status = pathlib.Path('/proc/self/status').read_text()  # the peak since the start of this program, unlike ru_maxrss
+print(int(status.split('VmHWM:')[1].split()[0]) / 1024)
 """
 
 
