@@ -86,7 +86,6 @@ class LockstepLinks:
             station: _Line(session, endpoints[station], LockstepChannel(station, paths[station], limit_s))
             for station, session in sessions.items()
         }
-        self._handed_over_at: SimTime = NEVER
 
     def start(self, now: SimTime) -> None:
         """Dial every station at ``now``."""
@@ -122,15 +121,11 @@ class LockstepLinks:
 
     def take_handovers(self) -> list[Handover]:
         """The barrier tokens for the field."""
-        tokens = [token for line in self._lines.values() for token in line.channel.take_handovers()]
-        sent = [segment.sent_ms for token in tokens for segment in token.segments]
-        self._handed_over_at = min(sent, default=NEVER)
-        return tokens
+        return [token for line in self._lines.values() for token in line.channel.take_handovers()]
 
     def next_wanted(self) -> SimTime:
-        """When a simulation step is wanted for something in flight, also if it is on its way to the field."""
-        wanted = min((line.next_wanted() for line in self._lines.values()), default=NEVER)
-        return min(wanted, self._handed_over_at + NOT_URGENT_MS)
+        """When a simulation step is wanted for something in flight, or for a session's own timers."""
+        return min((line.next_wanted() for line in self._lines.values()), default=NEVER)
 
     def close(self) -> None:
         """Hang up everywhere."""

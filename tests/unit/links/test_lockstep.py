@@ -148,12 +148,13 @@ class Telecontrol:
         return self
 
     def cycle(self, now: SimTime) -> None:
-        first = self.now < 0
+        first, last = self.now < 0, max(self.now, 0)
         self.now = now
         self.stations.accept(self.down)
         while (due := min(self.stations.next_due(), self.devices.due())) <= now:
-            self._devices(max(due, 0) if due >= 0 else now, now)
-            self.stations.advance(now)
+            at = max(due, last)
+            self._devices(at)
+            self.stations.advance(at)
         for _, station, until in self._taken(self.cuts, now):
             self.stations.cut(station, now, until)
             self.links.cut(station, now, until)
@@ -174,7 +175,8 @@ class Telecontrol:
         self.links.flush(now)
         self.down = self.links.take_handovers()
         self.next = min(now + self.step - now % self.step, *(t for t in self._wanted() if t > now), NEVER)
-        if any(t <= now for t in self._wanted()) or self.down:
+        urgent = any(segment.urgent for token in self.down for segment in token.segments)
+        if urgent or any(t <= now for t in self._wanted()):
             self.next = min(self.next, now + 1)
 
     def _wanted(self) -> Iterator[SimTime]:
@@ -190,7 +192,7 @@ class Telecontrol:
         plan[:] = [row for row in plan if row[0] > now]
         return due
 
-    def _devices(self, at: SimTime, now: SimTime) -> None:
+    def _devices(self, now: SimTime) -> None:
         for t_ms, station, ticket, value in self.devices.take(now):
             sample = Sample(station, f"CB_{station[-1]}.position", value, Quality.GOOD, t_ms)
             self.stations.update([sample], now)
@@ -396,15 +398,23 @@ class TestSnapshot:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_links__session_lost_and_dialled_again_within_one_cycle(protocol: str) -> None:
-    """The base step is a minute, so everything between two cycles happens in one go."""
+def test_links__step_longer_than_the_time_outs_loses_no_session(protocol: str) -> None:
+    """The base step is a minute; test frames are due every 20 s and must be answered within 15 s."""
+    with telecontrol(protocol, step=60_000) as world:
+        world.at(120_000, "CB_1.position", OPEN)
+        world.run(600_000)
+        for n in (1, 2):
+            assert [row[1] for row in of(world, f"RTU_{n}") if len(row) < 3] == ["connected", "started", "interrogated"]
+        assert of(world, "RTU_1", 1_000) == [(120_080, "CB_1.position", 1.0, 120_000)]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_links__session_lost_within_a_long_step_is_dialled_again(protocol: str) -> None:
     with telecontrol(protocol, step=60_000) as world:
         world.cut(60_000, "RTU_1", 150_000)
         world.run(600_000)
         states = [row[1] for row in of(world, "RTU_1") if row[1] in ("lost", "interrogated")]
-        assert states[0] == "interrogated"
-        assert states[-1] == "interrogated"
-        assert "lost" in states
+        assert states == ["interrogated", "lost", "interrogated"]
 
 
 def test_links__silent_station_is_given_up_and_dialled_again_and_again() -> None:
