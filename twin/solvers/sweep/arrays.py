@@ -17,6 +17,8 @@ from twin.network.model import Bools, Floats, Ints, Network
 from twin.solvers.grid_model_mapping import lift_impedance
 
 Complexes = NDArray[np.complex128]
+Positions = NDArray[np.uint32]
+"""Unsigned, so that the compiled passes need not look for negative indices."""
 
 BASE_KVA = 1e3
 MAX_LOOPS = 64
@@ -79,7 +81,7 @@ class Tree(NamedTuple):
     size: NDArray[np.int64]
     position: Ints
     node: Ints
-    parent: Ints
+    parent: Positions
     branch: Ints
     root: Ints
     clock: Ints
@@ -239,7 +241,7 @@ def tree_for(network: Network) -> Tree:
         size=np.zeros(2, dtype=np.int64),
         position=_ints(n),
         node=_ints(n + 1),
-        parent=_ints(n + 1),
+        parent=np.zeros(n + 1, dtype=np.uint32),
         branch=_ints(n + 1),
         root=_ints(n + 1),
         clock=_ints(n + 1),

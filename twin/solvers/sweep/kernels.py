@@ -20,8 +20,19 @@ from typing import Any, TypeVar
 
 import numba
 
-from twin.network.model import Bools, Floats, Ints
-from twin.solvers.sweep.arrays import BASE_KVA, MAX_LOOPS, Branches, Complexes, Demand, Flow, Grid, Loops, Tree
+from twin.network.model import Bools, Floats
+from twin.solvers.sweep.arrays import (
+    BASE_KVA,
+    MAX_LOOPS,
+    Branches,
+    Complexes,
+    Demand,
+    Flow,
+    Grid,
+    Loops,
+    Positions,
+    Tree,
+)
 
 CAUTION, LEAST_SQUARED_RATE = 4.0, 1e-3
 """The squared rate of convergence is taken to be so many times what the last two iterations showed, and never better
@@ -391,7 +402,7 @@ def _iterate(tree: Tree, flow: Flow, loops: Loops, tolerance_pu: float, limit: i
 
 
 @_inner
-def _start(parent: Ints, a: Complexes, v: Complexes, n: int) -> None:
+def _start(parent: Positions, a: Complexes, v: Complexes, n: int) -> None:
     """Voltages without demand."""
     v[0] = 1.0
     for i in range(1, n + 1):
@@ -405,7 +416,7 @@ def _demand_currents(s: Complexes, v: Complexes, j: Complexes, n: int) -> None:
 
 
 @_inner
-def _backward(parent: Ints, a: Complexes, j: Complexes, n: int) -> None:
+def _backward(parent: Positions, a: Complexes, j: Complexes, n: int) -> None:
     """Add up the currents from the ends to the sources."""
     j[0] = 0.0
     for i in range(n, 0, -1):
@@ -413,7 +424,7 @@ def _backward(parent: Ints, a: Complexes, j: Complexes, n: int) -> None:
 
 
 @_inner
-def _forward(parent: Ints, a: Complexes, w: Complexes, j: Complexes, v: Complexes, n: int) -> float:
+def _forward(parent: Positions, a: Complexes, w: Complexes, j: Complexes, v: Complexes, n: int) -> float:
     """Voltages from the sources to the ends; returns the square of the largest change."""
     largest = 0.0
     for i in range(1, n + 1):
