@@ -36,7 +36,7 @@ from twin.solvers.state_estimation.system import System
 _TOLERANCE = 1e-10
 """Largest last step, in rad and parts of the voltage."""
 
-_EQUAL = 1e-5
+_EQUAL = 1e-3
 """Of normalised residuals: closer ones belong to measurements of which any may be the wrong one."""
 
 _FLOOR = 5e-9
