@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import coo_array, csc_array, csr_array
 from scipy.sparse.linalg import SuperLU, splu
 
 from twin.errors import TwinError
@@ -18,6 +18,9 @@ from twin.network.three_phase import Complexes, ThreePhaseNetwork
 from twin.solvers.three_phase.admittance import shunt_unit_admittances
 from twin.solvers.three_phase.connectivity import Connectivity, Index
 from twin.solvers.three_phase.demand import unit_ends
+
+_LEAST_PIVOT = 1e-13
+"""What elimination must leave of a diagonal element; less is rounding of a singular matrix."""
 
 
 class UndefinedVoltageError(TwinError, ArithmeticError):
@@ -152,9 +155,13 @@ class Circuit:
         return nominal[: self.n]
 
 
-def _factorise(matrix: csr_array) -> SuperLU:
+def _factorise(matrix: csc_array) -> SuperLU:
     options = {"SymmetricMode": True}
     try:
-        return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01, options=options)
+        factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01, options=options)
     except RuntimeError as singular:
         raise UndefinedVoltageError(str(singular)) from None
+    left = np.abs(factors.U.diagonal()[factors.perm_c]) / np.abs(matrix.diagonal())
+    if not (left > _LEAST_PIVOT).all():
+        raise UndefinedVoltageError("a pivot is nothing but rounding")
+    return factors
