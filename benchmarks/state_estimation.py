@@ -1,7 +1,7 @@
 """State estimation side by side: ``python -m benchmarks.state_estimation [--quick]``.
 
 An estimate hands over all measured values and reads all voltages and angles. All engines take turns in one process and
-get the same measurements: P and Q at every node but the source's, voltages at every tenth node, P and Q into every
+get the same measurements: P and Q at every node that has any, voltages at every tenth node, P and Q into every
 fifth line, with noise. Figures are medians of CPU time; ratios travel better than milliseconds. Agreement is the
 largest difference of complex voltages to ours, in pu.
 """
@@ -42,7 +42,7 @@ ROUNDS = 15
 def placed(network: Network) -> Measurements:
     """The measurements of the benchmark, without values."""
     nodes, lines = np.arange(network.nodes.n), np.arange(network.n_branches)
-    powered = np.setdiff1d(np.union1d(network.consumers.node, network.generators.node), network.sources.node)
+    powered = np.unique(np.concatenate([network.consumers.node, network.generators.node, network.sources.node]))
     volts, ends = nodes[::10], lines[::5]
     return Measurements.join(
         Measurements.of(K.V_PU, volts, np.ones(len(volts)), 0.002),
@@ -237,11 +237,37 @@ def measure(network: Network, most_pandapower: int) -> None:
     print(f"{n:>7,} nodes  after a switch    {switched:10.2f} ms  {switched / taken['ours']:8.1f} estimates")
 
 
+def soaked(name: str, runs: int = 500) -> bool:
+    """Whether the objective averages to the degrees of freedom, and redundant errors of 20 sigma are found."""
+    network = load_network(name)
+    m, rng, estimator = placed(network), np.random.default_rng(500), StateEstimator(network)
+    m = Measurements.join(m, m)
+    clean = exact(network, power_flow(network).solve(), m)
+    objectives, accused, found = [], 0, 0
+    first = estimator.estimate(m.with_values(clean + rng.normal(0, m.sigma)), tests=True)
+    redundant = np.flatnonzero(~first.critical & first.used)
+    for _ in range(runs):
+        value = clean + rng.normal(0, m.sigma)
+        objectives.append(estimator.estimate(m.with_values(value)).objective)
+        accused += bool(estimator.identify_bad_data(m.with_values(value)).removed)
+        wrong = int(rng.choice(redundant))
+        value[wrong] += 20 * m.sigma[wrong] * rng.choice([-1, 1])
+        removed = [bad.measurement for bad in estimator.identify_bad_data(m.with_values(value)).removed]
+        found += wrong in removed
+    ratio = float(np.mean(objectives)) / first.degrees_of_freedom
+    print(f"{name}: mean objective {ratio:.4f} of the {first.degrees_of_freedom} degrees of freedom in {runs} runs")
+    print(f"{name}: 20 sigma errors identified {found / runs:.1%}, runs without error accused {accused / runs:.1%}")
+    return abs(ratio - 1) < 0.05 and found >= 0.99 * runs
+
+
 @click.command(help=__doc__)
 @click.option("--quick", is_flag=True, help="pandapower up to 1,000 nodes only.")
-def main(quick: bool) -> None:
+@click.option("--soak", is_flag=True, help="500 noisy runs and 500 gross errors instead; exit code 1 if they fail.")
+def main(quick: bool, soak: bool) -> None:
     """Measure and print."""
     warnings.simplefilter("ignore")
+    if soak:
+        raise SystemExit(0 if all([soaked("cigre_mv"), soaked("mv_oberrhein")]) else 1)
     real = [Case(name, load_network(name)).flat.network for name in ("pandapower:case33bw", "mv_oberrhein")]
     for network in (*real, radial(1_000), radial(10_000)):
         measure(network, 1_000 if quick else 10_000)

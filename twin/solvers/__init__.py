@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from twin.network.model import Network
+from twin.solvers.frequency import FrequencyModel
 from twin.solvers.grid_model_mapping import UnsolvableNetworkError
 from twin.solvers.iec60909 import FaultPointError, GridModelShortCircuit, MissingShortCircuitPowerError
 from twin.solvers.model import (
@@ -24,6 +25,7 @@ from twin.solvers.model import (
     TapOutOfRangeError,
 )
 from twin.solvers.power_grid_model import GridModelPowerFlow
+from twin.solvers.state_estimation import StateEstimator
 
 __all__ = [
     "SWEEP_FROM_NODES",
@@ -31,6 +33,7 @@ __all__ = [
     "FaultKind",
     "FaultPoint",
     "FaultPointError",
+    "FrequencyModel",
     "InputNotFiniteError",
     "InputShapeError",
     "MissingShortCircuitPowerError",
@@ -40,6 +43,7 @@ __all__ = [
     "PowerFlowResult",
     "ShortCircuit",
     "ShortCircuitResult",
+    "StateEstimator",
     "TapOutOfRangeError",
     "UnsolvableNetworkError",
     "drain_notes",

@@ -7,6 +7,7 @@ symmetric admittance matrix over the live groups of node phases. Not for demand,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import coo_array, csc_array, csr_array
@@ -18,6 +19,12 @@ from twin.network.three_phase import Complexes, ThreePhaseNetwork
 from twin.solvers.three_phase.admittance import shunt_unit_admittances
 from twin.solvers.three_phase.connectivity import Connectivity, Index
 from twin.solvers.three_phase.demand import unit_ends
+
+if TYPE_CHECKING:
+    from twin.solvers.three_phase.triangular import Triangular
+
+COMPILED_FROM = 1_500
+"""Unknowns from which compiled substitution earns back the import of numba within a usual run."""
 
 _LEAST_PIVOT = 1e-13
 """What elimination must leave of a diagonal element; less is rounding of a singular matrix."""
@@ -155,7 +162,7 @@ class Circuit:
         return nominal[: self.n]
 
 
-def _factorise(matrix: csc_array) -> SuperLU:
+def _factorise(matrix: csc_array) -> SuperLU | Triangular:
     options = {"SymmetricMode": True}
     try:
         factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01, options=options)
@@ -164,4 +171,8 @@ def _factorise(matrix: csc_array) -> SuperLU:
     left = np.abs(factors.U.diagonal()[factors.perm_c]) / np.abs(matrix.diagonal())
     if not (left > _LEAST_PIVOT).all():
         raise UndefinedVoltageError("a pivot is nothing but rounding")
-    return factors
+    if matrix.shape[0] < COMPILED_FROM:
+        return factors
+    from twin.solvers.three_phase.triangular import Triangular  # imports numba, which takes half a second
+
+    return Triangular(factors)
