@@ -31,7 +31,7 @@ $(VENV)/.installed-dev: pyproject.toml requirements-dev.lock $(VENV)/.installed
 	@touch $@
 
 debian:
-	@tools/debian-packages tshark chromium || true
+	@tools/debian-packages tshark chromium mbpoll || true
 
 lint:
 	$(BIN)/ruff check .
@@ -48,7 +48,7 @@ bench: install-dev
 
 lock: install-dev
 	$(BIN)/uv pip compile --quiet --universal --no-header --no-emit-index-url pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --no-header --no-emit-index-url --extra dev --extra c104 \
+	$(BIN)/uv pip compile --quiet --universal --no-header --no-emit-index-url --extra dev --extra c104 --extra opendnp3 \
 	    -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:
