@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from twin.errors import ExitCode, TwinError
+from twin.points.protocols import PROTOCOLS
 from twin.timebase import SimTime, clock_text
 from twin.units import QuantityError, Unit, parse_quantity
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from twin.journal import JournalEntry
     from twin.scenario import PlantState
 
-PROTOCOLS = ("iec104", "in_process")
 POLICIES = ("catch-up", "slip", "fail")
 MAX_SPEED = 1_000.0
 TOLD = {

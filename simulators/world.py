@@ -26,26 +26,24 @@ from simulators.field.simulator import CommandDesk, FieldSimulator
 from simulators.grid.simulator import GridSimulator
 from simulators.preparation import Preparation
 from simulators.profiles import ProfileSimulator
+from simulators.protocols import PROTOCOLS, ProtocolEntry, StationContext
 from simulators.recorder import RecorderSimulator
 from simulators.teardown import shut_down
-from twin.control_room import ControlRoom, ControlRoomSettings
+from twin.control_room import ControlRoom
+from twin.control_room.applications import room_settings
 from twin.errors import Blame, TwinError
 from twin.historian import JournalFile, SampleFile
 from twin.journal import JournalEntry
-from twin.links.iec104 import Iec104MasterSession
-from twin.links.in_process import InProcessMasterSession
 from twin.links.lockstep import LockstepLinks
 from twin.links.model import MasterSession
-from twin.outstations.iec104 import Iec104Outstation
-from twin.outstations.in_process import InProcessOutstation
 from twin.outstations.lockstep import LockstepStations
 from twin.outstations.model import CommandHandler, Outstation
 from twin.outstations.silent import SilentOutstation
-from twin.points.model import PointDefinition, PointKind
+from twin.points.model import PointKind
 from twin.scenario import PlantState
 from twin.scenario.expectations import ExpectationMonitor
 from twin.scenario.model import StationSettings
-from twin.timebase import NEVER, SimTime, TimeBase
+from twin.timebase import NEVER, SimTime
 from twin.transport import (
     BARRIER_LIMIT_S,
     Acceptor,
@@ -57,7 +55,6 @@ from twin.transport import (
     TelecontrolPath,
 )
 
-IN_PROCESS = "in_process"
 SAME_CYCLE = (
     ("director", "profiles", ("actions",)),
     ("director", "grid", ("actions",)),
@@ -225,16 +222,16 @@ class _Builder:
     def settings(self, station: str) -> StationSettings:
         return self.p.scenario.station(station)
 
-    def protocol_of(self, station: str) -> str:
-        return self.protocol or self.settings(station).protocol
+    def protocol_of(self, station: str) -> ProtocolEntry:
+        return PROTOCOLS[self.protocol or self.settings(station).protocol]
 
     def listen(self) -> None:
         """Open a listener for every telecontrolled station."""
         stations = self.p.derivation.remote_stations
-        if any(self.protocol_of(s.name) != IN_PROCESS for s in stations):
+        if any(self.protocol_of(s.name).over_tcp for s in stations):
             self.threads = [IoThread("field stations"), IoThread("control room links")]
         for station in stations:
-            if self.protocol_of(station.name) == IN_PROCESS:
+            if not self.protocol_of(station.name).over_tcp:
                 self.acceptors[station.name] = self.endpoints[station.name] = MemoryListener()
                 continue
             host, port = _address(self.settings(station.name), station.common_address)
@@ -251,24 +248,25 @@ class _Builder:
             )
         return result
 
-    def points_of(self, station: str) -> Sequence[PointDefinition]:
-        return self.p.derivation.points.of_station(station)
+    def contexts(self) -> list[StationContext]:
+        points = self.p.derivation.points
+        return [
+            StationContext(s.name, s.common_address, points.of_station(s.name), self.settings(s.name), self.p.time_base)
+            for s in self.p.derivation.remote_stations
+        ]
 
     def stations(self, desk: CommandHandler) -> LockstepStations:
-        outstations = {
-            s.name: SilentOutstation(s.name)
-            if not self.settings(s.name).answers
-            else make_outstation(self.protocol_of(s.name), s.name, self.points_of(s.name), desk, self.p.time_base)
-            for s in self.p.derivation.remote_stations
-        }
+        outstations = {c.station: self.outstation(c, desk) for c in self.contexts()}
         measured = frozenset(p.name for p in self.p.derivation.points if p.kind is PointKind.MEASURAND)
         return LockstepStations(outstations, self.acceptors, self.paths("down"), measured, self.barrier_limit_s)
 
+    def outstation(self, context: StationContext, desk: CommandHandler) -> Outstation:
+        if not context.settings.answers:
+            return SilentOutstation(context.station)
+        return self.protocol_of(context.station).outstation(context, desk)
+
     def sessions(self) -> dict[str, MasterSession]:
-        return {
-            s.name: make_session(self.protocol_of(s.name), s.name, self.points_of(s.name), self.p.time_base)
-            for s in self.p.derivation.remote_stations
-        }
+        return {c.station: self.protocol_of(c.station).master(c) for c in self.contexts()}
 
     # -- simulators --
 
@@ -283,7 +281,9 @@ class _Builder:
         desk = CommandDesk(bank)
         loads = scenario.plant.loads
         sessions = self.sessions()
-        room = ControlRoom(p.control_room, p.derivation.points, sessions, room_settings(p))
+        room = ControlRoom(
+            p.control_room, p.derivation.points, sessions, room_settings(scenario.applications), p.time_base
+        )
         links = LockstepLinks(sessions, self.endpoints, self.paths("up"), self.barrier_limit_s)
         return {
             "clock": ClockSimulator(context, base_step_ms=scenario.step, end_ms=scenario.duration, pacer=self.pacer),
@@ -298,7 +298,7 @@ class _Builder:
             ),
             "grid": GridSimulator(context, network=p.plant),
             "field": FieldSimulator(context, bank=bank, desk=desk, stations=self.stations(desk)),
-            "control_room": ControlRoomSimulator(context, room=room, links=links, plant=p.plant),
+            "control_room": ControlRoomSimulator(context, room=room, links=links, names=p.namespace),
             "recorder": RecorderSimulator(
                 context,
                 network=p.plant,
@@ -421,39 +421,6 @@ class _Handed:
 
     def __new__(cls, simulator: CycleSimulator) -> Any:
         return simulator
-
-
-def make_outstation(
-    protocol: str, station: str, points: Sequence[PointDefinition], handler: CommandHandler, time_base: TimeBase
-) -> Outstation:
-    """The controlled side of a station for a protocol."""
-    if protocol == IN_PROCESS:
-        return InProcessOutstation(station, points, handler)
-    return Iec104Outstation(station, points, handler, time_base)
-
-
-def make_session(protocol: str, station: str, points: Sequence[PointDefinition], time_base: TimeBase) -> MasterSession:
-    """The controlling side of a station for a protocol."""
-    if protocol == IN_PROCESS:
-        return InProcessMasterSession(station)
-    return Iec104MasterSession(station, points, time_base)
-
-
-def room_settings(preparation: Preparation) -> ControlRoomSettings:
-    """The control room's settings out of a scenario."""
-    flisr = preparation.scenario.applications.flisr
-    limits = {
-        "max_loading": flisr.max_loading,
-        "v_min_pu": flisr.v_min,
-        "v_max_pu": flisr.v_max,
-        "max_ties": flisr.max_ties,
-        "max_cuts": flisr.max_cuts,
-        "reclose_feeder_head": flisr.reclose_feeder_head,
-        "assume_first_section": flisr.assume_first_section,
-    }
-    return ControlRoomSettings.model_validate(
-        {"flisr_mode": flisr.mode, "flisr_settle_ms": flisr.settle, "flisr": limits}
-    )
 
 
 def _address(settings: StationSettings, common_address: int) -> tuple[str, int]:

@@ -25,7 +25,9 @@ from twin.scenario.fields import (
     keys,
     one_of,
 )
-from twin.scenario.findings import SourceMap, did_you_mean
+from twin.scenario.findings import SourceMap
+from twin.scenario.machines import FrequencySettings
+from twin.scenario.stations import StationSettings
 from twin.units import (
     ActivePowerKw,
     CurrentA,
@@ -33,15 +35,8 @@ from twin.units import (
     Fraction,
     InUnit,
     PositiveDurationMs,
-    Share,
     Unit,
 )
-
-PROTOCOLS = ("iec104", "in_process")
-"""The protocols a station can be reached over."""
-
-PLANNED_PROTOCOLS = ("dnp3", "modbus")
-"""Protocols that are refused with a word of explanation."""
 
 
 class NetworkError(ScenarioModel):
@@ -95,6 +90,8 @@ class PlantSettings(ScenarioModel):
 
     loads: LoadSettings = LoadSettings()
     """The demand of the consumers."""
+    frequency: FrequencySettings = FrequencySettings()
+    """The machines that make the frequency; nominal if there are none."""
 
 
 class FlisrScenario(ScenarioModel):
@@ -125,34 +122,6 @@ class Applications(ScenarioModel):
 
     flisr: FlisrScenario = FlisrScenario()
     """Fault location, isolation and service restoration."""
-
-
-class StationSettings(ScenarioModel):
-    """How the control room reaches a station; what is left out is taken from default."""
-
-    protocol: Annotated[str, Field(json_schema_extra={"enum": list(PROTOCOLS)})] = "iec104"
-    """The telecontrol protocol."""
-    latency: DurationMs = 0
-    """The one-way delay of the telecontrol network, in simulated time."""
-    jitter: DurationMs = 0
-    """How much longer a message may take at random; the order of messages is kept."""
-    loss: Share = 0.0
-    """The share of messages that are lost and sent again."""
-    address: Name | None = None
-    """The address the station listens at; chosen by the twin if left out."""
-    port: Annotated[int | None, Field(strict=True, ge=1, le=65_535)] = None
-    """The TCP port the station listens at; chosen by the twin if left out."""
-    answers: Flag = True
-    """false: the station takes the connection and says nothing."""
-
-    @field_validator("protocol", mode="after")
-    @classmethod
-    def _protocol_available(cls, value: str) -> str:
-        if value in PLANNED_PROTOCOLS:
-            raise ValueError(f"{value} is not available yet; known: {', '.join(PROTOCOLS)}")
-        if value not in PROTOCOLS:
-            raise ValueError(f"there is no protocol {value}{did_you_mean(value, PROTOCOLS)}")
-        return value
 
 
 EXPECTATION_FORMS = ("within", "by", "at", "always", "never", "count")

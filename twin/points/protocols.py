@@ -1,0 +1,13 @@
+"""The telecontrol protocols by name: what a station can be reached over.
+
+A name in here has its factories in ``simulators.protocols``, its settings of a station in ``twin.scenario.stations``
+and, where it does not use the address of IEC 60870-5-104, an address of its own in a point's definition.
+"""
+
+from __future__ import annotations
+
+PROTOCOLS = ("iec104", "in_process")
+"""The protocols a station can be reached over, the usual one first."""
+
+PLANNED_PROTOCOLS = ("dnp3", "modbus")
+"""Protocols that are refused with a word of explanation."""
