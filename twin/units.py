@@ -61,6 +61,7 @@ class Unit(Enum):
     KILOWATT = "kW"
     KILOVAR = "kvar"
     OHM = "ohm"
+    HERTZ = "Hz"
     COUNT = "count"
     BOOLEAN = "true or false"
     POSITION = "switch position"
@@ -87,6 +88,7 @@ _SPECS = {
     Unit.KILOWATT: UnitSpec("an active power", _factors(kW="1", W="0.001", MW="1000"), ("300 kW", "4.5 MW")),
     Unit.KILOVAR: UnitSpec("a reactive power", _factors(kvar="1", var="0.001", Mvar="1000"), ("50 kvar", "1.2 Mvar")),
     Unit.OHM: UnitSpec("a resistance", _factors(ohm="1", mohm="0.001", kohm="1000"), ("0.5 ohm", "40 ohm")),
+    Unit.HERTZ: UnitSpec("a frequency", _factors(Hz="1", mHz="0.001"), ("49.8 Hz", "50 Hz")),
     Unit.COUNT: UnitSpec("a plain number", {}, ("3",), plain=True),
     Unit.BOOLEAN: UnitSpec("true or false", {}, ("true", "false")),
     Unit.POSITION: UnitSpec("a switch position", {}, ("open", "closed")),
@@ -325,6 +327,9 @@ ActivePowerKw = Annotated[float, InUnit(Unit.KILOWATT)]
 
 ReactivePowerKvar = Annotated[float, InUnit(Unit.KILOVAR)]
 """A reactive power, kvar."""
+
+FrequencyHz = Annotated[float, InUnit(Unit.HERTZ, above=0.0)]
+"""A frequency, Hz."""
 
 ResistanceOhm = Annotated[float, InUnit(Unit.OHM, low=0.0)]
 """A resistance, ohm."""
