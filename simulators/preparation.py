@@ -14,6 +14,7 @@ import numpy as np
 
 from simulators.director import PlannedEvent
 from simulators.profiles import PROFILES, load_profile
+from twin.control_room.applications import calculated_points, room_settings
 from twin.derive import Derivation, derive
 from twin.derive.reading import read
 from twin.network import load_network
@@ -69,7 +70,8 @@ def prepare(path: Path) -> Preparation:
     scenario = load_scenario(path)
     plant = load_network(scenario.network, base_dir=scenario.source.folder)
     derivation = read(scenario.derived_folder, plant) if scenario.derived_folder else derive(plant)
-    namespace = PlantNamespace(plant)
+    settings = room_settings(scenario.applications)
+    namespace = PlantNamespace(plant, calculated_points(plant, derivation.points, settings))
     stations = [station.name for station in derivation.remote_stations]
     findings = [*resolve(scenario, namespace, stations), *_plant_findings(scenario, plant)]
     if findings:

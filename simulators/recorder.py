@@ -34,6 +34,7 @@ class ControlRoomState:
     plans_made: int = 0
     plans_done: int = 0
     plans_rejected: int = 0
+    calculated: Any = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass
@@ -137,6 +138,7 @@ class RecorderSimulator(CycleSimulator):
             plans_made=room.plans_made,
             plans_done=room.plans_done,
             plans_rejected=room.plans_rejected,
+            calculated=room.calculated,
         )
 
     def finish(self) -> list[Verdict]:

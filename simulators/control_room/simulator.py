@@ -7,7 +7,7 @@ wants sent. No decision is made here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from simulators.cycle import CycleSimulator, RunContext
 from simulators.recorder import ControlRoomState
 from twin.control_room import ControlRoom
 from twin.links.lockstep import LockstepLinks
-from twin.network.model import Network
 from twin.points.model import DoublePosition
+from twin.scada.point_database import PointDatabase
+from twin.scenario import PlantNamespace
 from twin.timebase import SimTime
 from twin.transport import Handover
 
@@ -36,14 +37,18 @@ class ControlRoomSimulator(CycleSimulator):
     )
     PART = "control room"
 
-    def __init__(self, context: RunContext, *, room: ControlRoom, links: LockstepLinks, plant: Network) -> None:
+    def __init__(self, context: RunContext, *, room: ControlRoom, links: LockstepLinks, names: PlantNamespace) -> None:
         super().__init__(context)
         self._room = room
         self._links = links
         self._started = False
         self._plant_row = np.array(
-            [room.network.switches.names.index(n) if n in room.network.index else -1 for n in plant.switches.names]
+            [
+                room.network.switches.names.index(n) if n in room.network.index else -1
+                for n in names.network.switches.names
+            ]
         )
+        self._calculated = _CalculatedValues(room.front_end.database, [point.name for point in names.calculated])
         self.tokens_again: list[Handover] = []
 
     def cycle(self, now: SimTime, received: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +86,7 @@ class ControlRoomSimulator(CycleSimulator):
     def _state(self) -> ControlRoomState:
         position = self._room.positions()
         seen = np.where(self._plant_row >= 0, position[self._plant_row], int(DoublePosition.INTERMEDIATE))
-        return ControlRoomState(position=seen, **self._room.counts())
+        return ControlRoomState(position=seen, calculated=self._calculated.read(), **self._room.counts())
 
     def finalize(self) -> None:
         """Hang up everywhere."""
@@ -100,3 +105,17 @@ class ControlRoomSimulator(CycleSimulator):
     def ports(self) -> Mapping[str, int]:
         """After a restore: where the standing connections come from now."""
         return self._ports
+
+
+class _CalculatedValues:
+    """The calculated points that a scenario may name; those of equipment the control room lacks are never known."""
+
+    def __init__(self, database: PointDatabase, names: Sequence[str]) -> None:
+        self._there = np.array([name in database for name in names], dtype=np.bool_)
+        self._view = database.view([name for name in names if name in database])
+
+    def read(self) -> Any:
+        """The values, NaN where the quality is not good."""
+        values = np.full(self._there.size, np.nan)
+        values[self._there] = np.where(self._view.good, self._view.values, np.nan)
+        return values

@@ -2,5 +2,6 @@
 
 from twin.control_room.room import ControlRoom
 from twin.control_room.settings import ControlRoomSettings
+from twin.control_room.study import Study
 
-__all__ = ["ControlRoom", "ControlRoomSettings"]
+__all__ = ["ControlRoom", "ControlRoomSettings", "Study"]

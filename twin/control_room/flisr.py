@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from twin.control_room.plans import Course, PlanDesk, PlanState
-from twin.control_room.settings import ControlRoomSettings
-from twin.control_room.watch import NetworkWatch
+from twin.control_room.desk import Host
+from twin.control_room.plans import Course, PlanState
+from twin.control_room.settings import FlisrDeskSettings
 from twin.dms.flisr import Location, Observation, ZoneCandidate, locate, make_plan
 from twin.dms.flisr.trigger import FlisrTrigger, TriggerState
 from twin.dms.load_estimate import DemandEstimate, estimate_demand, take_off_losses
 from twin.journal import JournalEntry
 from twin.network.model import Bools
 from twin.network.topology import Topology
-from twin.scada.tags import Record
 from twin.solvers import power_flow
 from twin.timebase import SimTime
 
@@ -45,25 +44,23 @@ class Incident:
 
 
 class FlisrDesk:
-    """Runs FLISR for every feeder of a control room; does nothing in mode ``off``."""
+    """Runs FLISR for every feeder of a control room."""
 
-    def __init__(self, watch: NetworkWatch, plans: PlanDesk, settings: ControlRoomSettings, record: Record) -> None:
-        self._watch = watch
-        self._plans = plans
+    def __init__(self, host: Host, settings: FlisrDeskSettings) -> None:
+        self._watch = host.watch
+        self._plans = host.plans
         self._settings = settings
-        self._record = record
-        self._network = watch.network
-        self._solver = power_flow(watch.network)
-        self._topology = Topology(watch.network)
-        self._trigger = FlisrTrigger(settings.flisr_settle_ms)
+        self._record = host.record
+        self._network = host.network
+        self._solver = power_flow(host.network)
+        self._topology = Topology(host.network)
+        self._trigger = FlisrTrigger(settings.settle_ms)
         self._incidents: dict[int, Incident] = {}
 
     # -- noticing -------------------------------------------------------------------------------------------------
 
     def follow(self, now: SimTime) -> None:
         """Show the trigger what has arrived; to be called after the watch has followed."""
-        if self._settings.flisr_mode == "off":
-            return
         signs = self._watch.head_signs()
         for head in sorted(signs):
             self._trigger.observe(head, signs[head], now)
@@ -91,6 +88,9 @@ class FlisrDesk:
         for name in self._trigger.due(now):
             self._open(self._network.switches.names.index(name), now)
 
+    def run_now(self, now: SimTime) -> None:
+        """Answers faults only."""
+
     def next_event(self) -> SimTime:
         """When :meth:`step` has something to do; ``NEVER`` if only telemetry can change that."""
         return self._trigger.next_due()
@@ -113,7 +113,7 @@ class FlisrDesk:
         seen = self._observe(incident, now)
         if incident.failed:
             seen = seen.with_blocked([self._network.switches.names.index(name) for name in incident.failed])
-        settings = self._settings.flisr
+        settings = self._settings.limits
         if incident.location is None:
             incident.location = locate(self._network, seen, settings, device=incident.device)
             self._note_location(incident, now)
@@ -121,7 +121,7 @@ class FlisrDesk:
         if self._plans.course(plan.plan_id):  # refused at once, so made in the same instant
             plan = replace(plan, plan_id=f"{plan.plan_id}-{incident.replans + 1}")
         incident.plan_id = plan.plan_id
-        self._plans.propose(plan, self._settings.flisr_mode, now)
+        self._plans.propose(plan, self._settings.mode, now)
 
     def _observe(self, incident: Incident, now: SimTime) -> Observation:
         seen = self._watch.observe(now, incident.trip_t_ms, np.array(incident.p_kw), np.array(incident.q_kvar))
@@ -169,6 +169,10 @@ class FlisrDesk:
 
     def _name(self, incident: Incident) -> str:
         return self._network.switches.names[incident.device]
+
+    def counts(self) -> dict[str, int]:
+        """Feeders with a fault since the start."""
+        return {"incidents": len(self._incidents)}
 
     # -- state ----------------------------------------------------------------------------------------------------
 

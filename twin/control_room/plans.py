@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from twin.dms.plan import Plan, SwitchAction
 from twin.journal import JournalEntry
 from twin.points.model import CommandPhase, DoublePosition
 from twin.scada.authority import Originator, Role
 from twin.scada.command_model import Command
-from twin.scada.commands import CommandPath
 from twin.scada.tags import Record
 from twin.timebase import NEVER, SimTime
 
@@ -70,10 +69,28 @@ class Counts:
     rejected: int = 0
 
 
+class CommandTaker(Protocol):
+    """Where a plan's commands go: the command path, or that of a study."""
+
+    def request(
+        self,
+        target: str,
+        value: float,
+        originator: Originator,
+        now: SimTime,
+        *,
+        reason: str = "",
+        plan_id: str = "",
+        plan_step: int | None = None,
+    ) -> int:
+        """Ask for an operation; returns its number, also if it was refused."""
+        ...
+
+
 class PlanDesk:
     """All plans of the control room: proposed, waiting, running."""
 
-    def __init__(self, path: CommandPath, record: Record) -> None:
+    def __init__(self, path: CommandTaker, record: Record) -> None:
         self._path = path
         self._record = record
         self._courses: dict[str, Course] = {}

@@ -7,11 +7,14 @@ carries away what the sessions want sent. The same object runs in front of simul
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from twin.control_room.flisr import FlisrDesk
+from twin.control_room.applications import Desks, calculated_points
+from twin.control_room.desk import Host
 from twin.control_room.plans import PlanDesk
 from twin.control_room.settings import ControlRoomSettings
+from twin.control_room.study import Study
 from twin.control_room.watch import NetworkWatch
 from twin.journal import JournalEntry
 from twin.links.model import LinkEvent, MasterSession, SessionEvent, SessionState
@@ -19,7 +22,9 @@ from twin.network.model import Ints, Network
 from twin.points.model import DoublePosition, PointDefinition
 from twin.scada.authority import Originator, Role
 from twin.scada.front_end import build_front_end
-from twin.timebase import SimTime
+from twin.timebase import SimTime, TimeBase
+
+DEFAULT_START = datetime(2026, 1, 1, tzinfo=UTC)
 
 DISPATCHER = Originator("dispatcher", Role.DISPATCHER)
 
@@ -27,7 +32,8 @@ DISPATCHER = Originator("dispatcher", Role.DISPATCHER)
 class ControlRoom:
     """One control room over a network and the points of its stations.
 
-    Points of equipment that the control room's ``network`` does not have are left out.
+    Points of equipment that the control room's ``network`` does not have are left out. ``time_base`` ties simulation
+    time to the calendar, for what depends on the time of day.
     """
 
     def __init__(
@@ -36,6 +42,7 @@ class ControlRoom:
         points: Sequence[PointDefinition],
         sessions: Mapping[str, MasterSession],
         settings: ControlRoomSettings | None = None,
+        time_base: TimeBase | None = None,
     ) -> None:
         self.network = network
         self.settings = settings or ControlRoomSettings()
@@ -45,11 +52,23 @@ class ControlRoom:
         for point in definitions:
             if point.quantity == "operate":
                 self._switches_of.setdefault(point.station, []).append(point.equipment)
-        self.front_end = build_front_end(definitions, network, sessions, self._journal.append)
+        calculated = calculated_points(network, definitions, self.settings)
+        self.front_end = build_front_end(definitions, network, sessions, self._journal.append, calculated=calculated)
         self.watch = NetworkWatch(network, self.front_end.database, definitions, self.front_end.tags)
         self.plans = PlanDesk(self.front_end.commands, self._journal.append)
         self._next_wanted: SimTime = 0
-        self.flisr = FlisrDesk(self.watch, self.plans, self.settings, self._journal.append)
+        self._now: SimTime = 0
+        self.host = Host(
+            network,
+            tuple(definitions),
+            self.front_end.database,
+            self.watch,
+            self.plans,
+            self.front_end.tags,
+            self._journal.append,
+            time_base or TimeBase(DEFAULT_START),
+        )
+        self.desks = Desks(self.host, self.settings)
 
     # -- one cycle ------------------------------------------------------------------------------------------------
 
@@ -61,30 +80,31 @@ class ControlRoom:
         arrived = list(events)
         if not arrived and now < self._next_wanted:
             return
+        self._now = now
         self.front_end.on_events(arrived, now)
         self._follow_plans(now)
         if arrived:
             self.watch.follow()
-            self.flisr.follow(now)
+            self.desks.follow(now)
             self._welcome_back(arrived, now)
-        self.flisr.step(now)
+        self.desks.step(now)
         self.plans.step(now)
         self._follow_plans(now)
         self.front_end.route(self.front_end.commands.take_actions(), now)
-        self._next_wanted = min(self.front_end.next_timer(), self.flisr.next_event(), self.plans.next_event())
+        self._next_wanted = min(self.front_end.next_timer(), self.desks.next_event(), self.plans.next_event())
 
     def _welcome_back(self, events: Sequence[LinkEvent], now: SimTime) -> None:
         """Tell the applications of stations whose image is whole again."""
         for event in events:
             if isinstance(event, SessionEvent) and event.state is SessionState.INTERROGATED:
-                self.flisr.on_station_back(self._switches_of.get(event.station, ()), now)
+                self.desks.on_station_back(self._switches_of.get(event.station, ()), now)
 
     def _follow_plans(self, now: SimTime) -> None:
         """Hand outcomes to the plans; a refused command has its outcome at once, so go on until there is none."""
         self.front_end.tick(now)
         while outcomes := self.front_end.take_outcomes():
             for course in self.plans.on_outcomes(outcomes, now):
-                self.flisr.on_failed(course, now)
+                self.desks.on_failed(course, now)
             self.front_end.tick(now)
 
     def next_wanted(self) -> SimTime:
@@ -122,6 +142,23 @@ class ControlRoom:
         """A customer calls."""
         self._journal.append(JournalEntry(now, "control_room", "call", node, {"text": text}))
 
+    # -- applications ---------------------------------------------------------------------------------------------
+
+    def run_application(self, name: str, now: SimTime) -> None:
+        """Let an application look at the image in the next cycle, whatever its period.
+
+        Raises:
+            UnknownApplicationError: there is none of this name, or it is off.
+        """
+        self.desks[name].run_now(now)
+        self._next_wanted = now
+
+    def study(self) -> Study:
+        """A branch of the live state, on which applications run without touching it."""
+        branch = Study(self.host, self.settings, self._now)
+        branch.desks.take_over(self.desks.snapshot())
+        return branch
+
     # -- what others see ------------------------------------------------------------------------------------------
 
     def positions(self) -> Ints:
@@ -138,6 +175,10 @@ class ControlRoom:
             "plans_rejected": counts.rejected,
         }
 
+    def application_counts(self) -> dict[str, dict[str, int]]:
+        """What each application has done, in numbers."""
+        return self.desks.counts()
+
     def take_journal(self) -> list[JournalEntry]:
         """The entries since the last call."""
         taken = self._journal[:]
@@ -150,8 +191,9 @@ class ControlRoom:
             "front_end": self.front_end.snapshot(),
             "watch": self.watch.snapshot(),
             "plans": self.plans.snapshot(),
-            "flisr": self.flisr.snapshot(),
+            "applications": self.desks.snapshot(),
             "next_wanted": self._next_wanted,
+            "now": self._now,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -159,5 +201,5 @@ class ControlRoom:
         self.front_end.restore(state["front_end"])
         self.watch.restore(state["watch"])
         self.plans.restore(state["plans"])
-        self.flisr.restore(state["flisr"])
-        self._next_wanted = state["next_wanted"]
+        self.desks.restore(state["applications"])
+        self._next_wanted, self._now = state["next_wanted"], state["now"]

@@ -378,9 +378,13 @@ def build_front_end(
     interlocks: Sequence[Interlock] | None = None,
     rules: Sequence[AlarmRule] | None = None,
     command_settings: CommandSettings | None = None,
+    calculated: Sequence[PointDefinition] = (),
 ) -> FrontEnd:
-    """A whole SCADA core with what ships: default interlocks and alarm rules, and no areas of responsibility."""
-    database = PointDatabase(definitions)
+    """A whole SCADA core with what ships: default interlocks and alarm rules, and no areas of responsibility.
+
+    ``calculated`` are the points that applications publish beside the telemetered ``definitions``.
+    """
+    database = PointDatabase([*definitions, *calculated])
     tags = TagBoard(record)
     arming = ArmingGuard(physical_stations, record)
     commands = CommandPath(

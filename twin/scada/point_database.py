@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from twin.errors import Blame, TwinError
 from twin.links.model import ArrivedSample
 from twin.network.model import Bools, Floats
+from twin.points.calculated import CALCULATED
 from twin.points.model import PointDefinition, PointKind, Quality, Sample, TimeSource
 from twin.timebase import NEVER, SimTime
 
@@ -174,10 +175,42 @@ class PointView:
         return self._database._arrival_t_ms[self._rows]
 
 
+class CalculatedPoints:
+    """Writes a fixed list of calculated points, all at once; the one way to write them.
+
+    Raises:
+        UnknownPointError: one of them is no calculated point of the database.
+    """
+
+    def __init__(self, database: PointDatabase, points: Sequence[str]) -> None:
+        self.points = tuple(points)
+        self._database = database
+        rows = [database.row(point) for point in points]
+        for row, point in zip(rows, points, strict=True):
+            if database.definitions[row].station != CALCULATED:
+                raise UnknownPointError(f"{point} among the calculated points")
+        self._rows: Rows = np.array(rows, dtype=np.intp)
+
+    def publish(self, values: Floats, quality: Qualities | Quality, now: SimTime) -> None:
+        """Take over one value a point, calculated at ``now``; one that is no finite number is invalid."""
+        finite = np.isfinite(values)
+        flags = np.broadcast_to(np.asarray(quality, dtype=np.uint8), finite.shape)
+        database = self._database
+        database._values[self._rows] = np.where(finite, values, np.nan)
+        database._quality[self._rows] = np.where(finite, flags, flags | np.uint8(Quality.INVALID))
+        database._source_t_ms[self._rows] = database._arrival_t_ms[self._rows] = now
+        database._received[self._rows] = True
+
+    def withdraw(self) -> None:
+        """Say that the values stand for the present no longer; they and their times stay."""
+        self._database._quality[self._rows] |= np.uint8(_NOT_TOPICAL)
+
+
 class PointDatabase:
     """The image of all input points of a point map; outputs in ``definitions`` are passed over.
 
-    Until its first sample a point is NaN and not topical.
+    ``definitions`` may hold calculated points (:mod:`twin.points.calculated`). Until its first sample a point is NaN
+    and not topical.
 
     Raises:
         DuplicatePointError: two points bear one name.
@@ -211,12 +244,12 @@ class PointDatabase:
     @property
     def stations(self) -> tuple[str, ...]:
         """The stations of the point map, in its order."""
-        return tuple(self._rows_of)
+        return tuple(station for station in self._rows_of if station != CALCULATED)
 
     def has(self, station: str, point: str) -> bool:
         """True if ``point`` is an input of ``station``."""
         row = self._index.get(point)
-        return row is not None and self.definitions[row].station == station
+        return row is not None and self.definitions[row].station == station != CALCULATED
 
     def row(self, point: str) -> int:
         """The row of a point in every array.
@@ -255,6 +288,14 @@ class PointDatabase:
             return None
         return Reading(float(self._values[row]), bool(self._quality[row] == 0), int(self._source_t_ms[row]))
 
+    def calculated(self, points: Sequence[str]) -> CalculatedPoints:
+        """The way to write these calculated points.
+
+        Raises:
+            UnknownPointError: one of them is no calculated point of this database.
+        """
+        return CalculatedPoints(self, points)
+
     def view(self, points: Sequence[str]) -> PointView:
         """Compile a list of points once, for reading them as arrays.
 
@@ -270,9 +311,9 @@ class PointDatabase:
             UnknownPointError: the station has no such input.
         """
         sample = arrived.sample
-        row = self._index.get(sample.point, -1)
-        if row < 0 or self.definitions[row].station != sample.station:
+        if not self.has(sample.station, sample.point):
             raise UnknownPointError(f"{sample.point} of station {sample.station}")
+        row = self._index[sample.point]
         if self._is_older(row, sample):
             return self._change(row, arrived, late=True) if sample.spontaneous and self._is_status[row] else None
         change = self._change(row, arrived) if self._is_status[row] and self._differs(row, sample) else None
@@ -327,6 +368,13 @@ class PointDatabase:
         self._quality[rows] |= np.uint8(_NOT_TOPICAL)
         self._lost[rows] = True
         return SessionLoss(station, now, fresh)
+
+    def copy_from(self, other: PointDatabase) -> None:
+        """Take over the image of every point that ``other`` has too."""
+        rows = [(row, other._index[name]) for name, row in self._index.items() if name in other._index]
+        mine, theirs = np.array(rows, dtype=np.intp).reshape(-1, 2).T
+        for array in ("_values", "_quality", "_source_t_ms", "_arrival_t_ms", "_stored_t_ms", "_received", "_lost"):
+            getattr(self, array)[mine] = getattr(other, array)[theirs]
 
     def snapshot(self) -> dict[str, Any]:
         """The whole image, as JSON can carry it."""

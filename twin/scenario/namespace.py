@@ -6,7 +6,7 @@ The state is filled by whoever runs the world; nothing here calculates a network
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.network.model import Bools, EquipmentKind, EquipmentRef, Floats, Network
-from twin.points.model import DoublePosition
+from twin.points.model import DoublePosition, PointDefinition, PointKind
 from twin.scenario.expression import Namespace, Quantity
 from twin.timebase import SimTime
 from twin.units import Unit
@@ -30,7 +30,10 @@ class PlantState:
     Switch quantities count positive from the switch's node into its branch. ``loading`` and
     ``branch_i_a`` (larger end) go over the branches, lines first. ``closed_onto_fault`` is True at a cycle in which
     a switch was closed onto a fault. ``scada_position`` holds the control room's telemetered position
-    of each switch. ``v_min_pu`` and ``v_max_pu`` go over energised nodes and are NaN if there is none.
+    of each switch. ``calculated`` are the calculated points of the namespace,
+    NaN where their quality is not good. ``v_min_pu`` and ``v_max_pu`` go over energised nodes and are NaN if there is none.
+    ``f_hz`` is the frequency of each node, 0 where dead; ``frequency_min`` the lowest of any live island since the cycle
+    before, NaN if none is live.
     """
 
     t_ms: SimTime
@@ -54,6 +57,9 @@ class PlantState:
     plans_made: int = 0
     plans_done: int = 0
     plans_rejected: int = 0
+    calculated: Floats = field(default_factory=lambda: np.zeros(0))
+    f_hz: Floats = field(default_factory=lambda: np.zeros(0))
+    frequency_min: float = float("nan")
 
 
 SCALARS: dict[str, tuple[Unit, str]] = {
@@ -62,6 +68,7 @@ SCALARS: dict[str, tuple[Unit, str]] = {
     "loading_max": (Unit.FRACTION, "loading_max"),
     "v_min_pu": (Unit.PER_UNIT, "v_min_pu"),
     "v_max_pu": (Unit.PER_UNIT, "v_max_pu"),
+    "frequency_min": (Unit.HERTZ, "frequency_min"),
     "loops": (Unit.COUNT, "loops"),
     "closed_onto_fault": (Unit.BOOLEAN, "closed_onto_fault"),
     "faults_active": (Unit.COUNT, "faults_active"),
@@ -81,6 +88,7 @@ _SWITCH = {
 _NODE = {
     "v_pu": (Unit.PER_UNIT, "v_pu"),
     "v_kv": (Unit.KILOVOLT, "v_pu"),
+    "f_hz": (Unit.HERTZ, "f_hz"),
     "energised": (Unit.BOOLEAN, "energised"),
 }
 _BRANCH = {"loading": (Unit.FRACTION, "loading"), "i_a": (Unit.AMPERE, "branch_i_a")}
@@ -95,6 +103,8 @@ ATTRIBUTES: dict[EquipmentKind, dict[str, tuple[Unit, str]]] = {
 """What equipment of a kind can be asked for: unit and field of :class:`PlantState`."""
 
 SCADA_PREFIX = "scada."
+GOOD = "good"
+"""Behind the name of a calculated point: whether its quality is good."""
 
 
 class EquipmentNames(Namespace, Protocol):
@@ -112,11 +122,15 @@ class EquipmentNames(Namespace, Protocol):
 class PlantNamespace:
     """Names over a network, read from a :class:`PlantState`.
 
-    ``CB_1.position``, ``N8.v_pu``, ``L3-8.loading``, ``scada.CB_1.position``, ``customers_interrupted``.
+    ``CB_1.position``, ``N8.v_pu``, ``L3-8.loading``, ``scada.CB_1.position``, ``customers_interrupted``, and the
+    ``calculated`` points of the control room by their names, in the order of the state's array; with ``.good`` behind
+    it such a name is true while the quality is good.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, calculated: Sequence[PointDefinition] = ()) -> None:
         self.network = network
+        self.calculated = tuple(calculated)
+        self._calculated = {point.name: row for row, point in enumerate(self.calculated)}
 
     def lookup(self, name: str) -> Quantity | None:
         """The quantity called ``name``, or None."""
@@ -124,6 +138,11 @@ class PlantNamespace:
             unit, field = SCALARS[name]
             return Quantity(name, unit, _scalar(field))
         owner, _, attribute = name.rpartition(".")
+        if name in self._calculated:
+            row = self._calculated[name]
+            return Quantity(name, _unit_of(self.calculated[row]), _element("calculated", row, 1.0))
+        if owner in self._calculated and attribute == GOOD:
+            return Quantity(name, Unit.BOOLEAN, _is_known(self._calculated[owner]))
         equipment = self.network.find(owner)
         if equipment is not None:
             return self._of_equipment(name, equipment, attribute)
@@ -137,6 +156,7 @@ class PlantNamespace:
                 yield f"{name}.{attribute}"
         for switch in self.network.switches.names:
             yield f"{SCADA_PREFIX}{switch}.position"
+        yield from self._calculated
 
     def equipment(self, kind: EquipmentKind) -> Collection[str]:
         """The names of all equipment of a kind."""
@@ -186,6 +206,16 @@ def _scalar(field: str) -> Callable[[Any], float]:
 
 def _element(field: str, row: int, factor: float) -> Callable[[Any], float]:
     return lambda state: float(getattr(state, field)[row]) * factor
+
+
+def _is_known(row: int) -> Callable[[Any], float]:
+    return lambda state: float(not np.isnan(state.calculated[row]))
+
+
+def _unit_of(point: PointDefinition) -> Unit:
+    if point.kind is PointKind.SINGLE:
+        return Unit.BOOLEAN
+    return Unit(point.unit) if point.unit else Unit.COUNT
 
 
 def _plant_position(row: int) -> Callable[[Any], float]:

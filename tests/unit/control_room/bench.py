@@ -47,6 +47,12 @@ def network() -> Network:
     return b.build()
 
 
+def room_settings(*, flisr_mode: str = "off", max_replans: int = 3, **others: Any) -> ControlRoomSettings:
+    """Settings with FLISR's given; ``others`` are the blocks of other applications."""
+    flisr = {"mode": flisr_mode, "settle_ms": SETTLE_MS, "max_replans": max_replans}
+    return ControlRoomSettings.model_validate({"flisr": flisr, **others})
+
+
 class Bench:
     """Steps stations and control room together, 100 ms at a time.
 
@@ -58,7 +64,7 @@ class Bench:
         derivation = derive(self.network)
         self.points = list(derivation.points)
         self.point = {point.name: point for point in self.points}
-        self.settings = ControlRoomSettings(**{"flisr_settle_ms": SETTLE_MS, **settings})
+        self.settings = room_settings(**settings)
         names = [station.name for station in derivation.remote_stations]
         self.masters = {name: InProcessMasterSession(name) for name in names}
         self.outstations = {name: InProcessOutstation(name, derivation.points.of_station(name), self) for name in names}

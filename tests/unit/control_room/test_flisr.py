@@ -34,12 +34,12 @@ class TestNoticing:
         assert (location.subject, location.data["zones"][0]) == ("CB_1", "L2")
 
     def test_flisr__says_when_it_wants_to_look(self, bench: Bench) -> None:
-        assert bench.room.flisr.next_event() == NEVER
+        assert bench.room.desks["flisr"].next_event() == NEVER
         faulted(bench).run(3_000)
         assert bench.room.next_wanted() <= 7_100
-        assert bench.room.flisr.next_event() == 7_100
+        assert bench.room.desks["flisr"].next_event() == 7_100
         bench.run(60_000)
-        assert bench.room.flisr.next_event() == NEVER
+        assert bench.room.desks["flisr"].next_event() == NEVER
 
     def test_flisr__waits_on_for_late_indications(self, bench: Bench) -> None:
         bench.run(2_000)
@@ -135,7 +135,8 @@ class TestModes:
         assert bench.plans() == []
         assert bench.lines("location") == []
         assert bench.operated == []
-        assert bench.room.flisr.next_event() == NEVER
+        assert "flisr" not in bench.room.desks
+        assert bench.room.next_wanted() == NEVER
 
     def test_advisory__waits_for_the_operator(self) -> None:
         bench = Bench(flisr_mode="advisory").start()
@@ -200,7 +201,7 @@ class TestReplanning:
     def test_replan__scales_demand_as_before_the_fault(self, bench: Bench) -> None:
         bench.jammed = {"S2"}
         faulted(bench).run(60_000)
-        [incident] = bench.room.flisr.snapshot()["incidents"]
+        [incident] = bench.room.desks["flisr"].snapshot()["incidents"]
         # 600 kW were measured at CB_1 before, 400 kW each are rated at N1 to N3, less a little for losses
         assert 590 < sum(incident["p_kw"][:3]) <= 600
 

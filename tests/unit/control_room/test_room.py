@@ -90,7 +90,12 @@ def test_room__leaves_out_points_of_what_its_network_lacks() -> None:
 
 
 def test_settings__are_bounded() -> None:
-    for wrong in ({"flisr_mode": "on"}, {"flisr_settle_ms": -1}, {"max_replans": 21}, {"unknown": 1}):
+    for wrong in (
+        {"flisr": {"mode": "on"}},
+        {"flisr": {"settle_ms": -1}},
+        {"flisr": {"max_replans": 21}},
+        {"unknown": {}},
+    ):
         with pytest.raises(ValueError):
             ControlRoomSettings(**wrong)
 
