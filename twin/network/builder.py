@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,9 +70,13 @@ class NetworkBuilder:
         angle_rad: float = 0.0,
         s_sc_mva: float = NAN,
         rx: float = NAN,
+        s_sc_min_mva: float = NAN,
+        rx_min: float = NAN,
+        x0x1: float = NAN,
+        r0x0: float = NAN,
     ) -> None:
         """Add an external network."""
-        row = {"node": node, "v_pu": v_pu, "angle_rad": angle_rad, "s_sc_mva": s_sc_mva, "rx": rx}
+        row = {key: value for key, value in locals().items() if key not in ("self", "name")}
         self._add("source", name, row)
 
     def line(
@@ -131,6 +136,18 @@ class NetworkBuilder:
         tap_neutral: int = 0,
         tap_step_percent: float = 0.0,
         tap_position: int = 0,
+        vector_group: str = "",
+        vk0_percent: float = NAN,
+        vkr0_percent: float = NAN,
+        mag0_percent: float = NAN,
+        mag0_rx: float = NAN,
+        si0_from: float = NAN,
+        rn_from_ohm: float = 0.0,
+        xn_from_ohm: float = 0.0,
+        rn_to_ohm: float = 0.0,
+        xn_to_ohm: float = 0.0,
+        k_sc: float = NAN,
+        oltc: bool = False,
     ) -> None:
         """Add a two-winding transformer, ``node_from`` on the high-voltage side."""
         row = {key: value for key, value in locals().items() if key not in ("self", "name")}
@@ -178,13 +195,44 @@ class NetworkBuilder:
         q_kvar: float = 0.0,
         s_kva: float = NAN,
         kind: str = "pv",
+        machine: str = "",
+        v_rated_kv: float = NAN,
+        cos_phi: float = NAN,
+        xdss_pu: float = NAN,
+        r_sc_ohm: float = NAN,
+        r0_ohm: float = NAN,
+        x0_ohm: float = NAN,
+        lrc_pu: float = NAN,
+        rx_sc: float = NAN,
+        i_sc_pu: float = NAN,
+        pole_pairs: int = 0,
+        unit_transformer: str = "",
     ) -> None:
-        """Add a generating unit, P and Q positive as generation."""
-        self._add("generator", name, {"node": node, "p_kw": p_kw, "q_kvar": q_kvar, "s_kva": s_kva, "kind": kind})
+        """Add a generating unit, P and Q positive as generation; the rest is for short circuits."""
+        row = {key: value for key, value in locals().items() if key not in ("self", "name")}
+        self._add("generator", name, row)
 
-    def shunt(self, name: str, node: str, *, p_kw: float = 0.0, q_kvar: float) -> None:
+    def shunt(
+        self,
+        name: str,
+        node: str,
+        *,
+        p_kw: float = 0.0,
+        q_kvar: float,
+        r0_ohm: float = NAN,
+        x0_ohm: float = NAN,
+    ) -> None:
         """Add a shunt by its consumption at nominal voltage (a capacitor has negative Q)."""
-        self._add("shunt", name, {"node": node, "p_kw": p_kw, "q_kvar": q_kvar})
+        row = {"node": node, "p_kw": p_kw, "q_kvar": q_kvar, "r0_ohm": r0_ohm, "x0_ohm": x0_ohm}
+        self._add("shunt", name, row)
+
+    def earthing(self, name: str, node: str, *, r_ohm: float = 0.0, x_ohm: float = 0.0) -> None:
+        """Earth the neutral of a node's voltage level over an earthing transformer.
+
+        ``r_ohm``/``x_ohm`` is the impedance between neutral and earth (a Petersen coil is mostly X); that of the
+        earthing transformer itself is a third of its zero-sequence impedance and belongs to it.
+        """
+        self.shunt(name, node, q_kvar=0.0, r0_ohm=3.0 * r_ohm, x0_ohm=3.0 * x_ohm)
 
     def build(self) -> Network:
         """Compile the rows into a read-only network."""
@@ -233,7 +281,10 @@ class _Compiler:
         line = {k: f("line", k) for k in ("length_km", "r_ohm", "x_ohm", "c_nf", "g_us", "i_max_a")}
         zero = {k: f("line", k) for k in ("r0_ohm", "x0_ohm", "c0_nf")}
         rated = ("s_kva", "v_from_kv", "v_to_kv", "vk_percent", "vkr_percent", "p_iron_kw", "i0_percent")
-        transformer = {k: f("transformer", k) for k in (*rated, "shift_deg", "tap_step_percent")}
+        neutral = ("rn_from_ohm", "xn_from_ohm", "rn_to_ohm", "xn_to_ohm", "k_sc")
+        earth = ("vk0_percent", "vkr0_percent", "mag0_percent", "mag0_rx", "si0_from", *neutral)
+        transformer = {k: f("transformer", k) for k in (*rated, "shift_deg", "tap_step_percent", *earth)}
+        machine = ("v_rated_kv", "cos_phi", "xdss_pu", "r_sc_ohm", "r0_ohm", "x0_ohm", "lrc_pu", "rx_sc", "i_sc_pu")
         taps = ("tap_side", "tap_min", "tap_max", "tap_neutral", "tap_position")
         node = self.node_column
         return Network(
@@ -254,6 +305,8 @@ class _Compiler:
                 node_to=node("transformer", "node_to"),
                 **transformer,
                 **{k: self.ints("transformer", k) for k in taps},
+                vector_group=self.texts("transformer", "vector_group"),
+                oltc=self.bools("transformer", "oltc"),
             ),
             switches=self._switches(),
             consumers=Consumers(
@@ -271,16 +324,35 @@ class _Compiler:
                 f("generator", "q_kvar"),
                 f("generator", "s_kva"),
                 self.texts("generator", "kind"),
+                machine=self.texts("generator", "machine"),
+                pole_pairs=self.ints("generator", "pole_pairs"),
+                unit_transformer=self._unit_transformers(),
+                **{k: f("generator", k) for k in machine},
             ),
             shunts=ShuntCompensators(
-                self.names("shunt"), node("shunt", "node"), f("shunt", "p_kw"), f("shunt", "q_kvar")
+                self.names("shunt"),
+                node("shunt", "node"),
+                *(f("shunt", k) for k in ("p_kw", "q_kvar", "r0_ohm", "x0_ohm")),
             ),
             sources=ExternalNetworks(
                 self.names("source"),
                 node("source", "node"),
                 *(f("source", k) for k in ("v_pu", "angle_rad", "s_sc_mva", "rx")),
+                *(f("source", k) for k in ("s_sc_min_mva", "rx_min", "x0x1", "r0x0")),
             ),
         )
+
+    def _unit_transformers(self) -> Any:
+        """Rows of the power station transformers, -1 for units without one."""
+        rows = {name: row for row, name in enumerate(self.names("transformer"))}
+        return np.array(self._column("generator", "unit_transformer", partial(self._row_of, rows)), dtype=np.int32)
+
+    def _row_of(self, rows: dict[str, int], owner: str, transformer: str) -> int:
+        if transformer and transformer not in rows:
+            raise NetworkDataError(
+                f"network {self.network_name}: {owner} refers to transformer {transformer}, which is not there"
+            )
+        return rows.get(transformer, -1)
 
     def _switches(self) -> Switches:
         placed = [self._place(name, row) for name, row in self.rows.get("switch", {}).items()]

@@ -96,6 +96,13 @@ class PowerTransformers:
 
     ``vk_percent``/``vkr_percent`` refer to ``s_kva``. ``tap_side`` is 0 for high, 1 for low voltage;
     ``tap_position`` is the initial one. ``shift_deg`` is by how much the low side lags.
+
+    For short circuits: ``vector_group`` such as ``YNd`` or ``Dyn`` (clock number optional, empty where unknown);
+    ``vk0_percent``/``vkr0_percent`` of the zero sequence, ``mag0_percent`` its magnetising impedance in percent of
+    the leakage impedance with ``mag0_rx`` as R/X and ``si0_from`` as the share of the leakage on the from side (all
+    NaN where unknown; an unknown magnetising impedance is taken as infinite); ``rn_*``/``xn_*`` the impedance
+    between neutral and earth, 0 for solid, infinite for isolated. ``oltc`` matters for the transformer of a power
+    station unit; ``k_sc`` replaces the correction factor of IEC 60909 where it is not NaN.
     """
 
     names: tuple[str, ...]
@@ -115,6 +122,18 @@ class PowerTransformers:
     tap_neutral: Ints
     tap_step_percent: Floats
     tap_position: Ints
+    vector_group: tuple[str, ...]
+    vk0_percent: Floats
+    vkr0_percent: Floats
+    mag0_percent: Floats
+    mag0_rx: Floats
+    si0_from: Floats
+    rn_from_ohm: Floats
+    xn_from_ohm: Floats
+    rn_to_ohm: Floats
+    xn_to_ohm: Floats
+    k_sc: Floats
+    oltc: Bools
 
     @property
     def n(self) -> int:
@@ -171,7 +190,16 @@ class Consumers:
 
 @dataclass(frozen=True)
 class GeneratingUnits:
-    """Injections of P and Q (positive as generation), ``kind`` such as ``pv`` or ``wind``."""
+    """Injections of P and Q (positive as generation), ``kind`` such as ``pv`` or ``wind``.
+
+    For short circuits (NaN where unknown): ``machine`` is ``synchronous``, ``asynchronous`` (a motor has negative
+    P), ``converter``, or empty if unknown. ``v_rated_kv`` and ``s_kva`` are its ratings; synchronous: ``cos_phi``
+    rated power factor, ``xdss_pu`` saturated subtransient reactance, ``r_sc_ohm`` stator resistance, ``r0_ohm`` and
+    ``x0_ohm`` the zero-sequence impedance with three times that of the neutral (NaN: neutral isolated),
+    ``unit_transformer`` the row of its power station transformer (-1: none); asynchronous: ``lrc_pu`` locked rotor
+    to rated current, ``rx_sc`` R/X at standstill, ``pole_pairs`` (0 unknown); converter: ``i_sc_pu``
+    short-circuit to rated current.
+    """
 
     names: tuple[str, ...]
     node: Ints
@@ -179,6 +207,18 @@ class GeneratingUnits:
     q_kvar: Floats
     s_kva: Floats
     kind: tuple[str, ...]
+    machine: tuple[str, ...]
+    v_rated_kv: Floats
+    cos_phi: Floats
+    xdss_pu: Floats
+    r_sc_ohm: Floats
+    r0_ohm: Floats
+    x0_ohm: Floats
+    lrc_pu: Floats
+    rx_sc: Floats
+    i_sc_pu: Floats
+    pole_pairs: Ints
+    unit_transformer: Ints
 
     @property
     def n(self) -> int:
@@ -187,12 +227,18 @@ class GeneratingUnits:
 
 @dataclass(frozen=True)
 class ShuntCompensators:
-    """Constant admittance: consumption at nominal voltage, all steps in."""
+    """Constant admittance: consumption at nominal voltage, all steps in.
+
+    ``r0_ohm``/``x0_ohm`` is the zero-sequence impedance to earth, that of an earthing transformer with three times
+    the impedance of its neutral (resistor or arc suppression coil); NaN where there is no path to earth.
+    """
 
     names: tuple[str, ...]
     node: Ints
     p_kw: Floats
     q_kvar: Floats
+    r0_ohm: Floats
+    x0_ohm: Floats
 
     @property
     def n(self) -> int:
@@ -204,7 +250,8 @@ class ExternalNetworks:
     """Stiff sources behind a short-circuit impedance.
 
     The power flow takes the voltage at the node as given (the impedance is for faults only).
-    ``s_sc_mva``/``rx`` are NaN where unknown.
+    ``s_sc_mva``/``rx`` (largest) and ``s_sc_min_mva``/``rx_min`` (smallest short-circuit power), ``x0x1`` = X0/X1
+    (infinite: neutral isolated) and ``r0x0`` = R0/X0 are NaN where unknown.
     """
 
     names: tuple[str, ...]
@@ -213,6 +260,10 @@ class ExternalNetworks:
     angle_rad: Floats
     s_sc_mva: Floats
     rx: Floats
+    s_sc_min_mva: Floats
+    rx_min: Floats
+    x0x1: Floats
+    r0x0: Floats
 
     @property
     def n(self) -> int:

@@ -362,6 +362,10 @@ class _Loader:
                 angle_rad=math.radians(row.number("va_degree")),
                 s_sc_mva=row.number("s_sc_max_mva", self.options.s_sc_mva),
                 rx=row.number("rx_max", self.options.rx),
+                s_sc_min_mva=row.number("s_sc_min_mva", NAN),
+                rx_min=row.number("rx_min", NAN),
+                x0x1=row.number("x0x_max", NAN),
+                r0x0=row.number("r0x0_max", NAN),
             )
             self._seed(bus)
 
@@ -437,6 +441,13 @@ class _Loader:
             tap_neutral=neutral,
             tap_step_percent=row.number("tap_step_percent"),
             tap_position=int(row.number("tap_pos", neutral)),
+            vector_group=row.text("vector_group"),
+            vk0_percent=row.number("vk0_percent", NAN) * derating,
+            vkr0_percent=row.number("vkr0_percent", NAN) * derating,
+            mag0_percent=row.number("mag0_percent", NAN),
+            mag0_rx=row.number("mag0_rx", NAN),
+            si0_from=row.number("si0_hv_partial", NAN),
+            **_neutral(row, units),
         )
 
     def _switches(self) -> None:
@@ -513,6 +524,7 @@ class _Loader:
                 q_kvar=row.number("q_mvar") * scaling,
                 s_kva=row.number("sn_mva", NAN) * 1e3,
                 kind=_generator_kind(row.text("type")),
+                **_machine(row),
             )
 
     def _shunts(self) -> None:
@@ -538,6 +550,22 @@ def _load_class(described: str, name: str) -> str:
 def _generator_kind(given: str) -> str:
     known = {"wp": "wind", "wka": "wind", "wind": "wind", "": "other", "pv": "pv", "wye": "other", "delta": "other"}
     return known.get(given.lower(), given.lower().replace(" ", "_"))
+
+
+def _neutral(row: _Row, units: float) -> dict[str, Any]:
+    """The impedance between neutral and earth; of the high side where that is the earthed one."""
+    side = "from" if re.match(r"(YN|ZN)", row.text("vector_group")) else "to"
+    return {f"rn_{side}_ohm": row.number("rn_ohm") / units, f"xn_{side}_ohm": row.number("xn_ohm") / units}
+
+
+def _machine(row: _Row) -> dict[str, Any]:
+    """Short-circuit data of a static generator; one that states none stays unknown."""
+    kind = row.text("generator_type")
+    if kind == "async":
+        return {"machine": "asynchronous", "lrc_pu": row.number("lrc_pu", NAN), "rx_sc": row.number("rx", NAN)}
+    if kind in ("", "current_source") and row.number("k", NAN) >= 0:
+        return {"machine": "converter", "i_sc_pu": row.number("k")}
+    return {}
 
 
 def _coordinates(net: Any) -> dict[int, tuple[float, float]]:
