@@ -12,15 +12,15 @@ import pytest
 from control_room_bench import Bench
 
 from twin.control_room.plans import PlanDesk, PlanState
-from twin.dms.plan import Plan, PlanStep, StepCheck, StepPurpose, SwitchAction, Verdict
+from twin.dms.plan import Plan, PlanStep, StepAction, StepCheck, StepPurpose, Verdict
 from twin.journal import JournalEntry
 from twin.links.model import CommandReply, ReplyKind
 from twin.points.model import CommandPhase
 
-ISOLATE = (("S1", SwitchAction.OPEN), ("S2", SwitchAction.OPEN))
+ISOLATE = (("S1", StepAction.OPEN), ("S2", StepAction.OPEN))
 
 
-def plan(*actions: tuple[str, SwitchAction], plan_id: str = "p1") -> Plan:
+def plan(*actions: tuple[str, StepAction], plan_id: str = "p1") -> Plan:
     check = StepCheck(True, 100)
     steps = tuple(
         PlanStep(n, switch, action, StepPurpose.ISOLATE, f"step {n}", check)
@@ -118,14 +118,14 @@ def test_plan__command_bears_plan_step_and_application(desk: Desk) -> None:
 
 
 def test_plan__step_already_in_position_counts_as_done(desk: Desk) -> None:
-    desk.desk.propose(plan(("TIE", SwitchAction.OPEN), ("S2", SwitchAction.OPEN)), "automatic", desk.now)
+    desk.desk.propose(plan(("TIE", StepAction.OPEN), ("S2", StepAction.OPEN)), "automatic", desk.now)
     assert desk.settle() == []
     assert ("plan_step", "TIE", "done") in desk.entries()
     assert desk.asked() == ["select S2 1"]
 
 
 def test_plan__of_steps_already_in_position_is_done_at_once(desk: Desk) -> None:
-    course = desk.desk.propose(plan(("TIE", SwitchAction.OPEN), ("S1", SwitchAction.CLOSE)), "automatic", desk.now)
+    course = desk.desk.propose(plan(("TIE", StepAction.OPEN), ("S1", StepAction.CLOSE)), "automatic", desk.now)
     assert desk.settle() == []
     assert desk.settle() == []
     assert course.state is PlanState.DONE
@@ -168,7 +168,7 @@ def test_plan__fails_with_its_command(desk: Desk, replies: list[ReplyKind], now:
 def test_plan__fails_when_a_rule_refuses_its_command(desk: Desk) -> None:
     desk.bench.tell("CB_1.local", 1.0)
     desk.bench.cycle_events()
-    course = desk.desk.propose(plan(("CB_1", SwitchAction.OPEN), *ISOLATE), "automatic", desk.now)
+    course = desk.desk.propose(plan(("CB_1", StepAction.OPEN), *ISOLATE), "automatic", desk.now)
     assert desk.settle() == ["p1"]
     assert (course.state, course.failed_switch) == (PlanState.FAILED, "CB_1")
     assert desk.asked() == []
@@ -208,8 +208,8 @@ class TestAdvisory:
         assert desk.entries().count(("plan", "p1", "running")) == 1
 
     def test_plans__all_are_approved_in_the_order_they_came(self, desk: Desk) -> None:
-        desk.desk.propose(plan(("S2", SwitchAction.OPEN), plan_id="b"), "advisory", desk.now)
-        desk.desk.propose(plan(("S1", SwitchAction.OPEN), plan_id="a"), "advisory", desk.now)
+        desk.desk.propose(plan(("S2", StepAction.OPEN), plan_id="b"), "advisory", desk.now)
+        desk.desk.propose(plan(("S1", StepAction.OPEN), plan_id="a"), "advisory", desk.now)
         desk.desk.approve("all", desk.now)
         assert desk.asked() == ["select S2 1", "select S1 1"]
 
@@ -233,7 +233,7 @@ def test_outcome__of_somebody_elses_command_does_not_move_a_plan(desk: Desk) -> 
 
 @pytest.mark.parametrize("mode", ["automatic", "advisory"])
 def test_snapshot__goes_on_with_the_same_course(desk: Desk, mode: str) -> None:
-    desk.desk.propose(plan(("TIE", SwitchAction.OPEN), plan_id="p0"), "automatic", desk.now)
+    desk.desk.propose(plan(("TIE", StepAction.OPEN), plan_id="p0"), "automatic", desk.now)
     desk.settle()
     desk.desk.propose(plan(*ISOLATE), mode, desk.now)
     again = PlanDesk(desk.path, desk.journal.append)
