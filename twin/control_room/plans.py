@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from twin.dms.plan import Plan, SwitchAction
+from twin.dms.plan import Plan, PlanStep, StepAction
 from twin.journal import JournalEntry
 from twin.points.model import CommandPhase, DoublePosition
 from twin.scada.authority import Originator, Role
-from twin.scada.command_model import Command
+from twin.scada.command_model import STEP_HIGHER, STEP_LOWER, Command
 from twin.scada.tags import Record
 from twin.timebase import NEVER, SimTime
 
@@ -38,11 +38,12 @@ class PlanState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What of a plan's step is needed to carry it out."""
+    """What of a plan's step is needed to carry it out: ``target`` takes ``value``, as ``CommandPath.request`` does."""
 
     number: int
-    switch: str
-    close: bool
+    equipment: str
+    target: str
+    value: float
 
 
 @dataclass
@@ -185,10 +186,9 @@ class PlanDesk:
     def _request(self, course: Course, now: SimTime) -> None:
         """Give the command of the present step."""
         step = course.steps[course.next_step - 1]
-        value = DoublePosition.CLOSED if step.close else DoublePosition.OPEN
         course.command_id = self._path.request(
-            step.switch,
-            value,
+            step.target,
+            step.value,
             Originator(course.application, Role.APPLICATION),
             now,
             reason=f"step {step.number} of {course.plan_id}",
@@ -209,7 +209,7 @@ class PlanDesk:
     def _note_step(self, course: Course, state: str, now: SimTime) -> None:
         step = course.steps[course.next_step - 1]
         data = {"plan_id": course.plan_id, "number": step.number, "state": state}
-        self._record(JournalEntry(now, "control_room", "plan_step", step.switch, data))
+        self._record(JournalEntry(now, "control_room", "plan_step", step.equipment, data))
 
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-able data."""
@@ -223,7 +223,22 @@ class PlanDesk:
 
 
 def _steps(plan: Plan) -> tuple[Step, ...]:
-    return tuple(Step(s.number, s.switch, s.action is SwitchAction.CLOSE) for s in plan.steps)
+    return tuple(Step(step.number, step.equipment, *_command(step)) for step in plan.steps)
+
+
+def _command(step: PlanStep) -> tuple[str, float]:
+    """The output that a step operates, and the value that it is given."""
+    match step.action:
+        case StepAction.OPEN:
+            return step.equipment, float(DoublePosition.OPEN)
+        case StepAction.CLOSE:
+            return step.equipment, float(DoublePosition.CLOSED)
+        case StepAction.RAISE:
+            return f"{step.equipment}.step", STEP_HIGHER
+        case StepAction.LOWER:
+            return f"{step.equipment}.step", STEP_LOWER
+    assert step.value is not None
+    return f"{step.equipment}.set_q_kvar", step.value
 
 
 def _course(row: Mapping[str, Any]) -> Course:
@@ -244,8 +259,8 @@ def _told(plan: Plan) -> dict[str, Any]:
         "steps": [
             {
                 "number": step.number,
-                "switch": step.switch,
-                "action": step.action.value,
+                "switch": step.equipment,
+                "action": step.action.value if step.value is None else f"{step.action.value} {step.value:g}",
                 "purpose": step.purpose.value,
                 "expects": step.expects,
             }

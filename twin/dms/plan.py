@@ -1,4 +1,4 @@
-"""Switching plans: what every application hands over that wants switches operated.
+"""Plans: what every application hands over that wants devices operated.
 
 A plan is data: numbered steps, each a command with its expected effect and the power flow that was
 calculated for the state after it. Not for carrying plans out, and not for finding them.
@@ -12,11 +12,14 @@ from enum import Enum
 from typing import Any
 
 
-class SwitchAction(Enum):
-    """What a step does to its switch."""
+class StepAction(Enum):
+    """What a step does to its equipment: RAISE and LOWER move a mechanism by one position, SET gives a set point."""
 
     OPEN = "open"
     CLOSE = "close"
+    RAISE = "raise"
+    LOWER = "lower"
+    SET = "set"
 
 
 class StepPurpose(Enum):
@@ -24,6 +27,8 @@ class StepPurpose(Enum):
 
     ISOLATE = "isolate"
     RESTORE = "restore"
+    VOLTAGE = "voltage"
+    SAVE = "save"
 
 
 class Verdict(Enum):
@@ -32,6 +37,7 @@ class Verdict(Enum):
     FULL = "full restoration"
     PARTIAL = "partial restoration"
     ISOLATION_ONLY = "isolation only"
+    IMPROVED = "improvement"
     NONE = "no plan"
 
 
@@ -64,14 +70,15 @@ class StepCheck:
 
 @dataclass(frozen=True, slots=True)
 class PlanStep:
-    """One command. ``expects`` is a sentence for the operator; ``number`` counts from 1."""
+    """One command. ``expects`` is a sentence for the operator; ``number`` counts from 1; ``value`` goes with SET."""
 
     number: int
-    switch: str
-    action: SwitchAction
+    equipment: str
+    action: StepAction
     purpose: StepPurpose
     expects: str
     check: StepCheck
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

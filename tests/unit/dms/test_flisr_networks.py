@@ -6,7 +6,7 @@ import pytest
 from dms_toy import assert_sound, commands, observe_fault
 
 from twin.dms.flisr import FlisrSettings, make_plan
-from twin.dms.plan import StepPurpose, SwitchAction, Verdict
+from twin.dms.plan import StepAction, StepPurpose, Verdict
 from twin.network import load_network
 from twin.network.model import Network
 from twin.solvers import power_flow
@@ -99,9 +99,9 @@ BUS33 = [
 def test_plan__33_bus_takes_fewest_operations_and_least_losses(bus33, line, operations, losses_kw, ties):
     plan = make_plan(bus33, observe_fault(bus33, line=line), FlisrSettings(v_min_pu=0.9), solver=power_flow(bus33))
     assert plan.verdict is Verdict.FULL
-    restoring = [s for s in plan.steps if s.purpose is StepPurpose.RESTORE and s.switch != "CB_1"]
+    restoring = [s for s in plan.steps if s.purpose is StepPurpose.RESTORE and s.equipment != "CB_1"]
     assert len(restoring) == operations
-    assert {s.switch for s in restoring if s.action is SwitchAction.CLOSE} == ties
+    assert {s.equipment for s in restoring if s.action is StepAction.CLOSE} == ties
     assert plan.steps[-1].check.losses_kw == pytest.approx(losses_kw, rel=5e-4)
 
 

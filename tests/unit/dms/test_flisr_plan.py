@@ -20,7 +20,7 @@ from dms_toy import (
 )
 
 from twin.dms.flisr import FlisrSettings, locate, make_plan, replan
-from twin.dms.plan import StepPurpose, SwitchAction, Verdict
+from twin.dms.plan import StepAction, StepPurpose, Verdict
 from twin.points.model import DoublePosition
 
 
@@ -118,7 +118,7 @@ def test_plan__splits_between_two_ties_when_neither_carries_all():
     plan = make_plan(network, seen)
     assert plan.verdict is Verdict.FULL
     assert {"close TIE_1", "close TIE_2"} <= set(commands(plan))
-    cuts = [s.switch for s in plan.steps if s.action is SwitchAction.OPEN and s.purpose is StepPurpose.RESTORE]
+    cuts = [s.equipment for s in plan.steps if s.action is StepAction.OPEN and s.purpose is StepPurpose.RESTORE]
     assert len(cuts) == 1
     assert cuts[0] in {"S_2-3", "S_3-2", "S_3-4", "S_4-3"}
     assert "closing TIE_1 would load L0-5 to 115 % (limit 100 %)" in plan.explanation
@@ -209,7 +209,7 @@ def test_plan__does_not_believe_an_unknown_switch():
     network = two_feeders()
     seen = unknown(network, observe_fault(network, line="L1-2"), "S_2-1")
     plan = make_plan(network, seen)
-    assert "S_2-1" not in {step.switch for step in plan.steps}
+    assert "S_2-1" not in {step.equipment for step in plan.steps}
     assert "Z_N2" in plan.isolated
     assert "its position is unknown" in plan.explanation
     assert_sound(network, seen, plan)
@@ -288,7 +288,7 @@ def test_replan__after_a_tie_failed_uses_the_other_one():
     network = two_ties(i_max_a=1000.0)
     seen = observe_fault(network, line="L1-2")
     first = make_plan(network, seen)
-    failed = first.steps[-1].switch
+    failed = first.steps[-1].equipment
     closed = after(network, seen, first)
     closed[row(network, failed)] = False
     position = np.where(closed, int(DoublePosition.CLOSED), int(DoublePosition.OPEN)).astype(np.int32)
@@ -302,7 +302,7 @@ def test_plan__is_data():
     plan = make_plan(two_feeders(), observe_fault(two_feeders(), line="L1-2"))
     data = json.loads(json.dumps(plan.to_data(), allow_nan=False))
     assert data["verdict"] == "full restoration"
-    assert data["steps"][3]["switch"] == "TIE_1"
+    assert data["steps"][3]["equipment"] == "TIE_1"
     assert data["steps"][3]["action"] == "close"
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin.dms.flisr import FlisrSettings, Observation, make_plan
-from twin.dms.plan import SwitchAction, Verdict
+from twin.dms.plan import StepAction, Verdict
 from twin.network.model import Network
 
 
@@ -90,8 +90,8 @@ def _best_by_enumeration(network: Network, seen: Observation, plan) -> int:
     isolated = np.isin(table.names, plan.isolated)
     base = seen.closed.copy()
     for step in plan.steps:
-        if step.action is SwitchAction.OPEN and step.purpose.value == "isolate":
-            base[network.switches.names.index(step.switch)] = False
+        if step.action is StepAction.OPEN and step.purpose.value == "isolate":
+            base[network.switches.names.index(step.equipment)] = False
     supplied = int(topology.node_customers[topology.state(seen.closed).energised].sum())
     was_dead = ~topology.state(base).energised
     solver = power_flow(network)

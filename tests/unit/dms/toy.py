@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from twin.dms.flisr import FlisrSettings, Observation, healthy_observation
-from twin.dms.plan import Plan, SwitchAction
+from twin.dms.plan import Plan, StepAction
 from twin.network.builder import NetworkBuilder
 from twin.network.model import Bools, Network, SwitchKind
 from twin.network.topology import Topology, zones
@@ -155,14 +155,14 @@ def indicators_lost(network: Network, seen: Observation, *switches: str) -> Obse
 
 
 def commands(plan: Plan) -> list[str]:
-    return [f"{step.action.value} {step.switch}" for step in plan.steps]
+    return [f"{step.action.value} {step.equipment}" for step in plan.steps]
 
 
 def after(network: Network, seen: Observation, plan: Plan) -> Bools:
     """The switches known to be closed once the plan has been carried out."""
     closed = seen.closed.copy()
     for step in plan.steps:
-        closed[row(network, step.switch)] = step.action is SwitchAction.CLOSE
+        closed[row(network, step.equipment)] = step.action is StepAction.CLOSE
     return closed
 
 
@@ -182,17 +182,17 @@ def assert_sound(network: Network, seen: Observation, plan: Plan, settings: Flis
     reference = _solved(network, seen, seen.closed_before)
     opened_last = -1
     for number, step in enumerate(plan.steps, start=1):
-        switch = row(network, step.switch)
+        switch = row(network, step.equipment)
         assert step.number == number
-        assert allowed[switch], f"{step.switch} must not be used"
-        assert closed[switch] == (step.action is SwitchAction.OPEN), f"{step.switch} is there already"
-        if step.action is SwitchAction.OPEN:
+        assert allowed[switch], f"{step.equipment} must not be used"
+        assert closed[switch] == (step.action is StepAction.OPEN), f"{step.equipment} is there already"
+        if step.action is StepAction.OPEN:
             assert opened_last == number - 2, "all opening comes first"
             opened_last = number - 1
-        closed[switch] = step.action is SwitchAction.CLOSE
+        closed[switch] = step.action is StepAction.CLOSE
         worst = topology.state(closed | lost)
-        assert worst.loop_edges.size <= loops, f"{step.switch} closes a loop"
-        if step.action is SwitchAction.CLOSE or number == len(plan.steps):
+        assert worst.loop_edges.size <= loops, f"{step.equipment} closes a loop"
+        if step.action is StepAction.CLOSE or number == len(plan.steps):
             assert not worst.energised[isolated[table.node_zone]].any()
             assert not worst.branch_energised[isolated[table.branch_zone]].any()
         _assert_limits(network, _solved(network, seen, closed), reference, settings)

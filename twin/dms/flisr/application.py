@@ -17,7 +17,7 @@ from twin.dms.flisr.locate import describe_area, locate, zone_names
 from twin.dms.flisr.model import APPLICATION, FlisrSettings, Isolation, Location, Observation
 from twin.dms.flisr.search import Candidate, Rejection, RestorationSearch, SearchResult
 from twin.dms.flisr.steps import CheckedSteps, Operation, StepChecker, closing_order
-from twin.dms.plan import Plan, StepPurpose, SwitchAction, Verdict
+from twin.dms.plan import Plan, StepAction, StepPurpose, Verdict
 from twin.dms.zonegraph import ZoneGraph, zone_graph
 from twin.network.model import Bools, Network
 from twin.solvers import power_flow
@@ -169,7 +169,7 @@ class _Planner:
         return self.steps.check(self._operations(candidate))
 
     def _isolating(self) -> list[Operation]:
-        return [Operation(s, SwitchAction.OPEN, StepPurpose.ISOLATE) for s in self.isolation.to_open]
+        return [Operation(s, StepAction.OPEN, StepPurpose.ISOLATE) for s in self.isolation.to_open]
 
     def _operations(self, candidate: Candidate) -> list[Operation]:
         cuts = sorted(candidate.cuts)
@@ -181,8 +181,8 @@ class _Planner:
         order = closing_order(self.graph, closed, [*head, *ties])
         return [
             *self._isolating(),
-            *(Operation(s, SwitchAction.OPEN, StepPurpose.RESTORE) for s in cuts),
-            *(Operation(s, SwitchAction.CLOSE, StepPurpose.RESTORE) for s in order),
+            *(Operation(s, StepAction.OPEN, StepPurpose.RESTORE) for s in cuts),
+            *(Operation(s, StepAction.CLOSE, StepPurpose.RESTORE) for s in order),
         ]
 
     def _as_plan(self, checked: CheckedSteps, result: SearchResult) -> Plan:

@@ -12,7 +12,7 @@ import numpy as np
 
 from twin.dms.check import StateChecker, Violation, ViolationKind
 from twin.dms.flisr.model import Isolation
-from twin.dms.plan import PlanStep, StepCheck, StepPurpose, SwitchAction
+from twin.dms.plan import PlanStep, StepAction, StepCheck, StepPurpose
 from twin.dms.zonegraph import ZoneGraph
 from twin.network.model import Bools, Network
 
@@ -22,7 +22,7 @@ class Operation:
     """A switch (row) to be operated."""
 
     switch: int
-    action: SwitchAction
+    action: StepAction
     purpose: StepPurpose
 
 
@@ -63,7 +63,7 @@ class StepChecker:
         steps: list[PlanStep] = []
         for number, operation in enumerate(operations, start=1):
             violation = self._topology_violation(closed, operation)
-            closed[operation.switch] = operation.action is SwitchAction.CLOSE
+            closed[operation.switch] = operation.action is StepAction.CLOSE
             state = self._checker.check(closed, self._solved_unknown)
             violation = violation or (state.violations[0] if state.violations else None)
             check = _with_violation(state.check, violation)
@@ -75,7 +75,7 @@ class StepChecker:
 
     def _topology_violation(self, closed: Bools, operation: Operation) -> Violation | None:
         """What closing a switch would do to the topology, in the worst case of the unknown switches."""
-        if operation.action is SwitchAction.OPEN:
+        if operation.action is StepAction.OPEN:
             return None
         worst = closed | self._unknown
         a, b = self._graph.sides[operation.switch]
@@ -103,7 +103,7 @@ def _expects(operation: Operation, before: StepCheck, after: StepCheck) -> str:
     if not after.converged:
         return "No state of operation exists after this step."
     change = after.customers_supplied - before.customers_supplied
-    if operation.action is SwitchAction.OPEN:
+    if operation.action is StepAction.OPEN:
         role = "Separates the faulted area" if operation.purpose is StepPurpose.ISOLATE else "Splits the dead part"
         effect = f"{role}; " + ("nobody's supply changes" if not change else f"{-change} customers lose their supply")
     else:
