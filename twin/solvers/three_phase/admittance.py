@@ -114,6 +114,41 @@ def without_open_ends(matrices: Complexes, present: Bools, active: Bools) -> Com
     return result
 
 
+class Branches:
+    """The branches under open ends and taps; only those that a change concerns are worked out again.
+
+    A row depends on its own ends and tap alone, so that the result is the same whatever was asked before.
+    """
+
+    def __init__(self, network: ThreePhaseNetwork, present: Bools) -> None:
+        self._present = present
+        self._n_lines = network.lines.n
+        self._lines = line_admittances(network)
+        self._transformers = TransformerAdmittances(network)
+        self._active: Bools | None = None
+        self._taps = network.transformers.tap_position
+        self._last: Complexes = np.zeros((0, 6, 6), dtype=np.complex128)
+
+    def under(self, active: Bools, tap_position: Ints) -> Complexes:
+        """Matrices ``(n_branches, 6, 6)`` in siemens with the inactive ends open."""
+        n = self._n_lines
+        if self._active is None:
+            changed = np.ones(len(self._present), dtype=np.bool_)
+            result = np.empty((len(changed), 6, 6), dtype=np.complex128)
+        else:
+            changed = (active != self._active).any(axis=1)
+            changed[n:] |= tap_position != self._taps
+            result = self._last.copy()
+        rows = np.flatnonzero(changed[:n])
+        result[rows] = without_open_ends(self._lines[rows], self._present[rows], active[rows])
+        if changed[n:].any():
+            banks = without_open_ends(self._transformers.matrices(tap_position), self._present[n:], active[n:])
+            scale = self._transformers.scale
+            result[n:] = banks * scale[:, :, np.newaxis] * scale[:, np.newaxis, :]
+        self._active, self._taps, self._last = active, tap_position, result
+        return result
+
+
 def shunt_unit_admittances(network: ThreePhaseNetwork) -> Complexes:
     """Admittance of each shunt unit ``(n, 3)``."""
     shunts = network.shunts

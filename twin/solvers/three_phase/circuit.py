@@ -7,7 +7,6 @@ symmetric admittance matrix over the live groups of node phases. Not for demand,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import coo_array, csc_array, csr_array
@@ -18,15 +17,9 @@ from twin.network.model import Bools, Floats
 from twin.network.three_phase import Complexes, ThreePhaseNetwork
 from twin.solvers.three_phase.admittance import shunt_unit_admittances
 from twin.solvers.three_phase.connectivity import Connectivity, Index
-from twin.solvers.three_phase.demand import unit_ends
+from twin.solvers.three_phase.demand import Demand, Supplied, unit_ends
 
-if TYPE_CHECKING:
-    from twin.solvers.three_phase.triangular import Triangular
-
-COMPILED_FROM = 1_500
-"""Unknowns from which compiled substitution earns back the import of numba within a usual run."""
-
-_LEAST_PIVOT = 1e-13
+LEAST_PIVOT = 1e-13
 """What elimination must leave of a diagonal element; less is rounding of a singular matrix."""
 
 
@@ -144,12 +137,37 @@ class Circuit:
         size = self.n_known
         return csr_array(coo_array((data[used], (row[used], column[used])), shape=(size, size)))
 
-    def solve(self, injected: Complexes) -> Complexes:
+    def _solve(self, injected: Complexes) -> Complexes:
         """Voltages of the unknown groups for the currents injected into them."""
         if self._lu is None:
             return self.no_load
         voltages: Complexes = self.no_load + self._lu.solve(injected)
         return voltages
+
+    def fixed_point(
+        self, demand: Demand, supplied: Supplied, nominal_v: Floats, limits: tuple[float, int, int, float]
+    ) -> tuple[Complexes, bool]:
+        """Voltages under the demand, and whether they are there: the last iteration changed nothing.
+
+        ``limits``: the tolerance in pu, the most iterations, and that the change must fall to a factor every so many
+        iterations; it gives up as soon as it can be seen not to get there.
+        """
+        tolerance_pu, most_iterations, checked_every, slowest = limits
+        across = supplied.across(self.n_known)
+        into = csr_array(-across[:, : self.n].T)
+        unknown, checked = self.no_load, np.inf
+        for iteration in range(1, most_iterations + 1):
+            over = across @ self.full(unknown)[:-1]
+            after = self._solve(into @ demand.current(over, supplied.on))
+            change = np.max(np.abs(after - unknown) / nominal_v, initial=0.0)
+            unknown = after
+            if change < tolerance_pu:
+                return unknown, True
+            if iteration % checked_every == 0:
+                if not change < checked * slowest:
+                    break
+                checked = change
+        return unknown, False
 
     def full(self, unknown: Complexes) -> Complexes:
         """Voltages of unknown, stiff and earthed groups, in the order of ``index``."""
@@ -162,17 +180,13 @@ class Circuit:
         return nominal[: self.n]
 
 
-def _factorise(matrix: csc_array) -> SuperLU | Triangular:
+def _factorise(matrix: csc_array) -> SuperLU:
     options = {"SymmetricMode": True}
     try:
         factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01, options=options)
     except RuntimeError as singular:
         raise UndefinedVoltageError(str(singular)) from None
     left = np.abs(factors.U.diagonal()[factors.perm_c]) / np.abs(matrix.diagonal())
-    if not (left > _LEAST_PIVOT).all():
+    if not (left > LEAST_PIVOT).all():
         raise UndefinedVoltageError("a pivot is nothing but rounding")
-    if matrix.shape[0] < COMPILED_FROM:
-        return factors
-    from twin.solvers.three_phase.triangular import Triangular  # imports numba, which takes half a second
-
-    return Triangular(factors)
+    return factors

@@ -12,11 +12,11 @@ Delivery 6 (1991); S. Bolognani, S. Zampieri, IEEE Trans. Power Systems 31 (2016
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import csr_array
 
 from twin.network.model import Bools, Floats, Ints
 from twin.network.three_phase import Complexes, ThreePhaseNetwork
@@ -26,15 +26,18 @@ from twin.solvers.model import (
     PowerFlowDivergedError,
     TapOutOfRangeError,
 )
-from twin.solvers.three_phase.admittance import TransformerAdmittances, line_admittances, without_open_ends
+from twin.solvers.three_phase.admittance import Branches
 from twin.solvers.three_phase.checks import check
 from twin.solvers.three_phase.circuit import Circuit, Shunts, Sources, UndefinedVoltageError
 from twin.solvers.three_phase.connectivity import Connections, Connectivity
-from twin.solvers.three_phase.demand import Demand
+from twin.solvers.three_phase.demand import Demand, Supplied
 from twin.solvers.three_phase.islands import describe_island
 from twin.solvers.three_phase.model import ThreePhaseResult
 from twin.solvers.three_phase.newton import Newton
 from twin.solvers.three_phase.results import Flows
+
+if TYPE_CHECKING:
+    from twin.solvers.three_phase.compiled import CompiledCircuit, Order
 
 TOLERANCE_PU = 1e-10
 """Largest change of a voltage in the last iteration."""
@@ -45,6 +48,10 @@ LEAST_V_PU = 0.5
 _CHECKED_EVERY = 20
 _SLOWEST = 0.1
 """The change must fall to this every ``_CHECKED_EVERY`` iterations, or Newton's method takes over."""
+_LIMITS = (TOLERANCE_PU, MOST_ITERATIONS, _CHECKED_EVERY, _SLOWEST)
+
+COMPILED_FROM = 1_500
+"""Node phases from which compiled code earns back the import of numba within a usual run."""
 
 
 @dataclass(slots=True)
@@ -71,8 +78,8 @@ class CurrentInjection:
         check(network)
         self.network = network
         self._connections = Connections(network)
-        self._lines = line_admittances(network)
-        self._transformers = TransformerAdmittances(network)
+        self._branches = Branches(network, self._connections.present)
+        self._order: Order | None = None
         self._sources = Sources.of(network)
         self._shunts = Shunts(network)
         self._demand = Demand(network)
@@ -171,22 +178,38 @@ class CurrentInjection:
 
     def _prepare(self, connectivity: Connectivity) -> _Solvable:
         """The factorised circuit of the present taps and shunts under ``connectivity``."""
-        n_lines = self.network.lines.n
-        present, active = self._connections.present, connectivity.active
-        lines = without_open_ends(self._lines, present[:n_lines], active[:n_lines])
-        banks = without_open_ends(
-            self._transformers.matrices(self._state.tap_position), present[n_lines:], active[n_lines:]
-        )
-        scale = self._transformers.scale
-        branches = np.concatenate([lines, banks * scale[:, :, np.newaxis] * scale[:, np.newaxis, :]])
+        branches = self._branches.under(connectivity.active, self._state.tap_position)
         shunt_y_s = self._shunts.in_service(self._state.shunt_on, connectivity.live)
-        terminals = self._connections.terminals
         try:
-            circuit = Circuit(connectivity, terminals, branches, self._shunts, shunt_y_s, self._sources)
+            circuit = self._circuit(connectivity, branches, shunt_y_s)
         except UndefinedVoltageError:
             island = describe_island(self.network, self._connections, connectivity, None)
             raise PowerFlowDivergedError(island, "its voltages to earth are not defined") from None
-        return _Solvable(circuit, branches, shunt_y_s, self._demand, circuit.nominal(self._v_phase))
+        return _Solvable(circuit, branches, shunt_y_s, self._demand, self._v_phase)
+
+    def _circuit(
+        self, connectivity: Connectivity, branches: Complexes, shunt_y_s: Complexes
+    ) -> Circuit | CompiledCircuit:
+        """The compiled circuit if the network is large and needs no pivoting."""
+        if 3 * self.network.nodes.n >= COMPILED_FROM:
+            from twin.solvers.three_phase.compiled import CompiledCircuit  # imports numba, which takes half a second
+
+            try:
+                order = self._order_under(connectivity)
+                return CompiledCircuit(order, connectivity, branches, shunt_y_s, self._sources)
+            except UndefinedVoltageError:  # the one with pivoting has the last word
+                pass
+        return Circuit(connectivity, self._connections.terminals, branches, self._shunts, shunt_y_s, self._sources)
+
+    def _order_under(self, connectivity: Connectivity) -> Order:
+        """The elimination order for the present groups; one is kept."""
+        from twin.solvers.three_phase.compiled import Order
+
+        if self._order is None or not np.array_equal(self._order.group, connectivity.group):
+            terminals = self._connections.terminals
+            present = np.where(self._connections.present, terminals, self._connections.n)
+            self._order = Order(connectivity.group, connectivity.n_groups, present, self._shunts, self._sources)
+        return self._order
 
     def _solve(self, solvable: _Solvable, closed: Bools) -> ThreePhaseResult:
         unknown, worst = solvable.iterate(self._demand)
@@ -202,76 +225,47 @@ class _Solvable:
     """A circuit with the places of the demand in it."""
 
     def __init__(
-        self, circuit: Circuit, branches: Complexes, shunt_y_s: Complexes, demand: Demand, nominal_v: Floats
+        self, circuit: Circuit | CompiledCircuit, branches: Complexes, shunt_y_s: Complexes, demand: Demand, v: Floats
     ) -> None:
         self.circuit = circuit
         self.branches = branches
         self.shunt_y_s = shunt_y_s
-        self._nominal_v = nominal_v
+        self._nominal_v = circuit.nominal(v)
         live = circuit.connectivity.live
-        self._on = np.flatnonzero(live[demand.plus] & live[demand.minus])
-        plus, minus = circuit.of_phase[demand.plus[self._on]], circuit.of_phase[demand.minus[self._on]]
-        self._across = _incidence(plus, minus, circuit.n_known)
-        self._into = csr_array(-self._across[:, : circuit.n].T)
-        self._ones = np.ones(len(demand.plus), dtype=np.complex128)
+        on = np.flatnonzero(live[demand.plus] & live[demand.minus])
+        self._supplied = Supplied(on, circuit.of_phase[demand.plus[on]], circuit.of_phase[demand.minus[on]])
+        self._n_units = len(demand.plus)
 
     def iterate(self, demand: Demand) -> tuple[Complexes, int | None]:
         """Voltages of the unknown groups, and the group that is worst off if there are none."""
         with np.errstate(all="ignore"):
-            unknown, converged = self._fixed_point(demand)
+            unknown, converged = self.circuit.fixed_point(demand, self._supplied, self._nominal_v, _LIMITS)
             return (unknown, None) if converged else self._newton(demand)
 
-    def _fixed_point(self, demand: Demand) -> tuple[Complexes, bool]:
-        """Gives up, too, as soon as it can be seen not to get there within the iterations left."""
-        circuit = self.circuit
-        unknown, checked = circuit.no_load, np.inf
-        for iteration in range(1, MOST_ITERATIONS + 1):
-            volts = self._over(unknown)
-            current = demand.admittance(volts)[self._on] * volts[self._on]
-            after = circuit.solve(self._into @ current)
-            change = np.max(np.abs(after - unknown) / self._nominal_v, initial=0.0)
-            unknown = after
-            if change < TOLERANCE_PU:
-                return unknown, True
-            if iteration % _CHECKED_EVERY == 0:
-                if not change < checked * _SLOWEST:
-                    break
-                checked = change
-        return unknown, False
-
     def _newton(self, demand: Demand) -> tuple[Complexes, int | None]:
-        circuit, n = self.circuit, self.circuit.n
-        across, stiff = csr_array(self._across[:, :n]), circuit.full(np.zeros(n, dtype=np.complex128))[:-1]
+        circuit, n, on = self.circuit, self.circuit.n, self._supplied.on
+        to_all = self._supplied.across(circuit.n_known)
+        across, stiff = csr_array(to_all[:, :n]), circuit.full(np.zeros(n, dtype=np.complex128))[:-1]
+
+        def over_all(over: Complexes) -> Complexes:
+            volts = np.ones(self._n_units, dtype=np.complex128)
+            volts[on] = over
+            return volts
 
         def current(over: Complexes) -> tuple[Complexes, Complexes, Floats]:
-            volts = self._ones.copy()
-            volts[self._on] = over
-            return demand.admittance(volts)[self._on], demand.slope(volts)[self._on], np.abs(over)
+            volts = over_all(over)
+            return demand.admittance(volts)[on], demand.slope(volts)[on], np.abs(over)
 
-        newton = Newton(circuit.admittance, circuit.impressed, across, self._across @ stiff, self._nominal_v)
+        newton = Newton(circuit.admittance, circuit.impressed, across, to_all @ stiff, self._nominal_v)
         unknown, mismatch = newton.solve(current, circuit.no_load)
         if mismatch is not None:
             return unknown, int(np.argmax(mismatch))
-        collapsed = np.flatnonzero(demand.collapsed(self._over(unknown), LEAST_V_PU)[self._on])
+        over = to_all @ circuit.full(unknown)[:-1]
+        collapsed = np.flatnonzero(demand.collapsed(over_all(over), LEAST_V_PU)[on])
         if len(collapsed):
             ends = across[collapsed[:1]].indices
             return unknown, int(ends[0])
         return unknown, None
-
-    def _over(self, unknown: Complexes) -> Complexes:
-        """Voltages over all units, 1 V over those not supplied."""
-        volts = self._ones.copy()
-        volts[self._on] = self._across @ self.circuit.full(unknown)[:-1]
-        return volts
-
-
-def _incidence(plus: NDArray[np.int64], minus: NDArray[np.int64], n: int) -> csr_array:
-    """Unit voltages from group voltages; places from ``n`` on are earth."""
-    rows = np.arange(len(plus))
-    row, column = np.concatenate([rows, rows]), np.concatenate([plus, minus])
-    sign = np.concatenate([np.ones(len(plus)), -np.ones(len(minus))]).astype(np.complex128)
-    used = column < n
-    return csr_array(coo_array((sign[used], (row[used], column[used])), shape=(len(plus), n)))
 
 
 def _rated(network: ThreePhaseNetwork) -> _Inputs:

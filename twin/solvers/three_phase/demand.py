@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from scipy.sparse import coo_array, csr_array
 
 from twin.network.model import Bools, Floats, Ints
 from twin.network.three_phase import Complexes, ThreePhaseNetwork
@@ -14,6 +17,23 @@ def unit_ends(node: Ints, delta: Bools, earth: int) -> tuple[Index, Index]:
     first = 3 * node.astype(np.int64)[:, np.newaxis] + np.arange(3)
     after = 3 * node.astype(np.int64)[:, np.newaxis] + np.array([1, 2, 0])
     return first, np.where(delta[:, np.newaxis], after, earth)
+
+
+@dataclass(frozen=True, slots=True)
+class Supplied:
+    """The units with supply at both ends: ``on`` are their numbers, ``plus``/``minus`` the places of their ends."""
+
+    on: Index
+    plus: Index
+    minus: Index
+
+    def across(self, n: int) -> csr_array:
+        """Unit voltages from those of the places ``(n_units, n)``; places from ``n`` on are earth."""
+        rows = np.arange(len(self.on))
+        row, column = np.concatenate([rows, rows]), np.concatenate([self.plus, self.minus])
+        sign = np.repeat([1.0 + 0j, -1.0 + 0j], len(self.on))
+        used = column < n
+        return csr_array(coo_array((sign[used], (row[used], column[used])), shape=(len(self.on), n)))
 
 
 class Demand:
@@ -37,21 +57,34 @@ class Demand:
         self._v_min = self._spread(np.concatenate([c.v_min_pu, 0 * ones]))
         self._v_max = self._spread(np.concatenate([c.v_max_pu, np.inf * ones]))
         constant_power = np.tile([1.0, 0.0, 0.0], (g.n, 1))
-        self._zip_p = np.concatenate([c.zip_p, constant_power])
-        self._zip_q = np.concatenate([c.zip_q, constant_power])
+        each = self.rows // 3
+        self._zip_p = np.ascontiguousarray(np.concatenate([c.zip_p, constant_power])[each].T)
+        self._zip_q = np.ascontiguousarray(np.concatenate([c.zip_q, constant_power])[each].T)
         self._shares = np.zeros((3, len(self.rows)), dtype=np.complex128)
         self._constant_power = bool((self._v_min <= 0).all() and np.isinf(self._v_max).all())
+        shares_power = (self._zip_p[0] == 1).all() and (self._zip_q[0] == 1).all()
+        self._holds_power = self._constant_power and bool(
+            shares_power and not self._zip_p[1:].any() and not self._zip_q[1:].any()
+        )
 
     def _spread(self, per_row: Floats) -> Floats:
         return np.repeat(per_row, 3)[self.rows]
 
     def set(self, p_kw: Floats, q_kvar: Floats, generation_kw: Floats, generation_kvar: Floats) -> None:
         """Take the powers at nominal voltage."""
-        p = 1e3 * np.concatenate([p_kw, -generation_kw])[:, :, np.newaxis] * self._zip_p[:, np.newaxis, :]
-        q = 1e3 * np.concatenate([q_kvar, -generation_kvar])[:, :, np.newaxis] * self._zip_q[:, np.newaxis, :]
-        self._shares = (p + 1j * q).reshape(-1, 3)[self.rows].T.copy()
+        power = 1e3 * np.concatenate([p_kw + 1j * q_kvar, -generation_kw - 1j * generation_kvar])
+        at_nominal = power.ravel()[self.rows]
+        if self._holds_power:
+            self._shares[0] = at_nominal
+            return
+        self._shares = at_nominal.real * self._zip_p + 1j * at_nominal.imag * self._zip_q
         limited = (self._v_min > 0).any() or np.isfinite(self._v_max).any()
         self._constant_power = not (limited or self._shares[1:].any())
+
+    def of(self, on: Index) -> tuple[Complexes, Floats, Floats, Floats, bool]:
+        """Powers ``(3, n)`` held at constant power, current and impedance, in VA; base, least and most voltage."""
+        limits = self._v_base[on], self._v_min[on], self._v_max[on]
+        return np.ascontiguousarray(self._shares[:, on]), *limits, self._constant_power
 
     def admittance(self, volts: Complexes) -> Complexes:
         """Apparent admittance of each unit at the voltages over it: the current is this times the voltage."""
@@ -64,6 +97,13 @@ class Demand:
         power = self._shares[0] + within * (self._shares[1] + within * self._shares[2])
         apparent: Complexes = power.conj() / (within * self._v_base) ** 2
         return apparent
+
+    def current(self, over: Complexes, on: Index) -> Complexes:
+        """Currents of the units ``on`` at the voltages over them."""
+        volts = np.ones(len(self.rows), dtype=np.complex128)
+        volts[on] = over
+        current: Complexes = self.admittance(volts)[on] * over
+        return current
 
     def slope(self, volts: Complexes) -> Complexes:
         """Derivative of the apparent admittance by the magnitude of the voltage, S/V; 0 outside the voltage window."""

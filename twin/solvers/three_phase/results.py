@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from twin.solvers.three_phase.circuit import Circuit, Shunts, Sources
 from twin.solvers.three_phase.connectivity import Connections, Index
 from twin.solvers.three_phase.demand import Demand
 from twin.solvers.three_phase.model import ThreePhaseResult
+
+if TYPE_CHECKING:
+    from twin.solvers.three_phase.compiled import CompiledCircuit
 
 NAN = complex(np.nan, np.nan)
 
@@ -40,7 +44,12 @@ class Flows:
         self._links = np.flatnonzero(network.switches.other_node >= 0)
 
     def result(
-        self, circuit: Circuit, full: Complexes, branches: Complexes, shunt_y_s: Complexes, closed: Bools
+        self,
+        circuit: Circuit | CompiledCircuit,
+        full: Complexes,
+        branches: Complexes,
+        shunt_y_s: Complexes,
+        closed: Bools,
     ) -> ThreePhaseResult:
         """The result for the voltages ``full`` of the circuit's groups."""
         network, live = self._network, circuit.connectivity.live
@@ -97,7 +106,7 @@ class Flows:
         np.subtract.at(drawn, self._shunts.minus, i_shunt)
         return drawn
 
-    def _source_currents(self, circuit: Circuit, volts: Complexes, drawn: Complexes) -> Complexes:
+    def _source_currents(self, circuit: Circuit | CompiledCircuit, volts: Complexes, drawn: Complexes) -> Complexes:
         """Current out of each source ``(n, 3)``; of stiff sources on one group the first one carries it all."""
         sources = self._sources
         behind = np.einsum("nij,nj->ni", sources.y_s, sources.volts - volts[sources.at])
