@@ -147,6 +147,7 @@ class NetworkBuilder:
         rn_to_ohm: float = 0.0,
         xn_to_ohm: float = 0.0,
         k_sc: float = NAN,
+        pt_percent: float = 0.0,
         oltc: bool = False,
     ) -> None:
         """Add a two-winding transformer, ``node_from`` on the high-voltage side."""
@@ -181,10 +182,14 @@ class NetworkBuilder:
         q_kvar: float = 0.0,
         customers: int = 1,
         load_class: str = "residential",
+        p_current_share: float = 0.0,
+        p_impedance_share: float = 0.0,
+        q_current_share: float = 0.0,
+        q_impedance_share: float = 0.0,
     ) -> None:
         """Add a consumer (all customers of a class behind one supply point)."""
-        row = {"node": node, "p_kw": p_kw, "q_kvar": q_kvar, "customers": customers}
-        self._add("consumer", name, row | {"load_class": load_class})
+        row = {key: value for key, value in locals().items() if key not in ("self", "name")}
+        self._add("consumer", name, row)
 
     def generator(
         self,
@@ -195,6 +200,9 @@ class NetworkBuilder:
         q_kvar: float = 0.0,
         s_kva: float = NAN,
         kind: str = "pv",
+        v_set_pu: float = NAN,
+        q_min_kvar: float = -math.inf,
+        q_max_kvar: float = math.inf,
         machine: str = "",
         v_rated_kv: float = NAN,
         cos_phi: float = NAN,
@@ -205,10 +213,14 @@ class NetworkBuilder:
         lrc_pu: float = NAN,
         rx_sc: float = NAN,
         i_sc_pu: float = NAN,
+        pg_percent: float = 0.0,
         pole_pairs: int = 0,
         unit_transformer: str = "",
     ) -> None:
-        """Add a generating unit, P and Q positive as generation; the rest is for short circuits."""
+        """Add a generating unit, P and Q positive as generation; with ``v_set_pu`` it holds the voltage of its node.
+
+        What follows the limits of Q is for short circuits.
+        """
         row = {key: value for key, value in locals().items() if key not in ("self", "name")}
         self._add("generator", name, row)
 
@@ -219,12 +231,17 @@ class NetworkBuilder:
         *,
         p_kw: float = 0.0,
         q_kvar: float,
+        steps: int = 1,
+        initial_steps: int | None = None,
         r0_ohm: float = NAN,
         x0_ohm: float = NAN,
     ) -> None:
-        """Add a shunt by its consumption at nominal voltage (a capacitor has negative Q)."""
-        row = {"node": node, "p_kw": p_kw, "q_kvar": q_kvar, "r0_ohm": r0_ohm, "x0_ohm": x0_ohm}
-        self._add("shunt", name, row)
+        """Add a shunt by its consumption at nominal voltage with all steps in (a capacitor has negative Q).
+
+        ``initial_steps`` are in at first, all of them if not given.
+        """
+        row = {key: value for key, value in locals().items() if key not in ("self", "name")}
+        self._add("shunt", name, row | {"initial_steps": steps if initial_steps is None else initial_steps})
 
     def earthing(self, name: str, node: str, *, r_ohm: float = 0.0, x_ohm: float = 0.0) -> None:
         """Earth the neutral of a node's voltage level over an earthing transformer.
@@ -281,10 +298,11 @@ class _Compiler:
         line = {k: f("line", k) for k in ("length_km", "r_ohm", "x_ohm", "c_nf", "g_us", "i_max_a")}
         zero = {k: f("line", k) for k in ("r0_ohm", "x0_ohm", "c0_nf")}
         rated = ("s_kva", "v_from_kv", "v_to_kv", "vk_percent", "vkr_percent", "p_iron_kw", "i0_percent")
-        neutral = ("rn_from_ohm", "xn_from_ohm", "rn_to_ohm", "xn_to_ohm", "k_sc")
+        neutral = ("rn_from_ohm", "xn_from_ohm", "rn_to_ohm", "xn_to_ohm", "k_sc", "pt_percent")
         earth = ("vk0_percent", "vkr0_percent", "mag0_percent", "mag0_rx", "si0_from", *neutral)
         transformer = {k: f("transformer", k) for k in (*rated, "shift_deg", "tap_step_percent", *earth)}
-        machine = ("v_rated_kv", "cos_phi", "xdss_pu", "r_sc_ohm", "r0_ohm", "x0_ohm", "lrc_pu", "rx_sc", "i_sc_pu")
+        ratings = ("v_rated_kv", "cos_phi", "xdss_pu", "r_sc_ohm", "pg_percent")
+        machine = (*ratings, "r0_ohm", "x0_ohm", "lrc_pu", "rx_sc", "i_sc_pu")
         taps = ("tap_side", "tap_min", "tap_max", "tap_neutral", "tap_position")
         node = self.node_column
         return Network(
@@ -316,6 +334,7 @@ class _Compiler:
                 f("consumer", "q_kvar"),
                 self.ints("consumer", "customers"),
                 self.texts("consumer", "load_class"),
+                *(f("consumer", f"{of}_{share}_share") for of in "pq" for share in ("current", "impedance")),
             ),
             generators=GeneratingUnits(
                 self.names("generator"),
@@ -324,6 +343,7 @@ class _Compiler:
                 f("generator", "q_kvar"),
                 f("generator", "s_kva"),
                 self.texts("generator", "kind"),
+                *(f("generator", k) for k in ("v_set_pu", "q_min_kvar", "q_max_kvar")),
                 machine=self.texts("generator", "machine"),
                 pole_pairs=self.ints("generator", "pole_pairs"),
                 unit_transformer=self._unit_transformers(),
@@ -332,7 +352,8 @@ class _Compiler:
             shunts=ShuntCompensators(
                 self.names("shunt"),
                 node("shunt", "node"),
-                *(f("shunt", k) for k in ("p_kw", "q_kvar", "r0_ohm", "x0_ohm")),
+                **{k: f("shunt", k) for k in ("p_kw", "q_kvar", "r0_ohm", "x0_ohm")},
+                **{k: self.ints("shunt", k) for k in ("steps", "initial_steps")},
             ),
             sources=ExternalNetworks(
                 self.names("source"),

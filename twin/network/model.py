@@ -102,7 +102,8 @@ class PowerTransformers:
     the leakage impedance with ``mag0_rx`` as R/X and ``si0_from`` as the share of the leakage on the from side (all
     NaN where unknown; an unknown magnetising impedance is taken as infinite); ``rn_*``/``xn_*`` the impedance
     between neutral and earth, 0 for solid, infinite for isolated. ``oltc`` matters for the transformer of a power
-    station unit; ``k_sc`` replaces the correction factor of IEC 60909 where it is not NaN.
+    station unit, and ``pt_percent`` is its permanently used off-load tap (signed, 0 none); ``k_sc`` replaces the
+    correction factor of IEC 60909 where it is not NaN.
     """
 
     names: tuple[str, ...]
@@ -133,6 +134,7 @@ class PowerTransformers:
     rn_to_ohm: Floats
     xn_to_ohm: Floats
     k_sc: Floats
+    pt_percent: Floats
     oltc: Bools
 
     @property
@@ -173,7 +175,9 @@ class Switches:
 class Consumers:
     """Rated demand and the number of customers behind each supply point.
 
-    ``load_class`` is ``residential``, ``commercial`` or ``industrial``.
+    ``load_class`` is ``residential``, ``commercial`` or ``industrial``. The demand is meant at nominal voltage; of P the
+    share ``p_current_share`` changes with the voltage and ``p_impedance_share`` with its square, the rest is constant
+    power, and the same for Q (ZIP model).
     """
 
     names: tuple[str, ...]
@@ -182,19 +186,33 @@ class Consumers:
     q_kvar: Floats
     customers: Ints
     load_class: tuple[str, ...]
+    p_current_share: Floats
+    p_impedance_share: Floats
+    q_current_share: Floats
+    q_impedance_share: Floats
 
     @property
     def n(self) -> int:
         return len(self.names)
+
+    @property
+    def zip_shares(self) -> Floats:
+        """The four shares as rows, shape ``(4, n)``: P current, P impedance, Q current, Q impedance."""
+        shares = (self.p_current_share, self.p_impedance_share, self.q_current_share, self.q_impedance_share)
+        return np.stack(shares)
 
 
 @dataclass(frozen=True)
 class GeneratingUnits:
     """Injections of P and Q (positive as generation), ``kind`` such as ``pv`` or ``wind``.
 
+    A unit with a ``v_set_pu`` that is no NaN holds the voltage of its node by as much reactive power as
+    ``q_min_kvar`` and ``q_max_kvar`` allow; its ``q_kvar`` does not matter then.
+
     For short circuits (NaN where unknown): ``machine`` is ``synchronous``, ``asynchronous`` (a motor has negative
     P), ``converter``, or empty if unknown. ``v_rated_kv`` and ``s_kva`` are its ratings; synchronous: ``cos_phi``
-    rated power factor, ``xdss_pu`` saturated subtransient reactance, ``r_sc_ohm`` stator resistance, ``r0_ohm`` and
+    rated power factor, ``xdss_pu`` saturated subtransient reactance, ``r_sc_ohm`` stator resistance,
+    ``pg_percent`` by how much its terminal voltage is permanently above the rated one, ``r0_ohm`` and
     ``x0_ohm`` the zero-sequence impedance with three times that of the neutral (NaN: neutral isolated),
     ``unit_transformer`` the row of its power station transformer (-1: none); asynchronous: ``lrc_pu`` locked rotor
     to rated current, ``rx_sc`` R/X at standstill, ``pole_pairs`` (0 unknown); converter: ``i_sc_pu``
@@ -207,6 +225,9 @@ class GeneratingUnits:
     q_kvar: Floats
     s_kva: Floats
     kind: tuple[str, ...]
+    v_set_pu: Floats
+    q_min_kvar: Floats
+    q_max_kvar: Floats
     machine: tuple[str, ...]
     v_rated_kv: Floats
     cos_phi: Floats
@@ -217,6 +238,7 @@ class GeneratingUnits:
     lrc_pu: Floats
     rx_sc: Floats
     i_sc_pu: Floats
+    pg_percent: Floats
     pole_pairs: Ints
     unit_transformer: Ints
 
@@ -227,7 +249,7 @@ class GeneratingUnits:
 
 @dataclass(frozen=True)
 class ShuntCompensators:
-    """Constant admittance: consumption at nominal voltage, all steps in.
+    """Constant admittance: consumption at nominal voltage with all of the equal ``steps`` in, ``initial_steps`` at first.
 
     ``r0_ohm``/``x0_ohm`` is the zero-sequence impedance to earth, that of an earthing transformer with three times
     the impedance of its neutral (resistor or arc suppression coil); NaN where there is no path to earth.
@@ -237,6 +259,8 @@ class ShuntCompensators:
     node: Ints
     p_kw: Floats
     q_kvar: Floats
+    steps: Ints
+    initial_steps: Ints
     r0_ohm: Floats
     x0_ohm: Floats
 

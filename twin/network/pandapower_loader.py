@@ -1,7 +1,7 @@
 """Reads a pandapower net into a compiled network.
 
 pandapower is a file format here: its tables are read once, nothing is solved. Only balanced networks
-of lines, two-winding transformers, loads, static generators, shunts, switches and external grids are
+of lines, two-winding transformers, loads, generators, static generators, shunts, switches and external grids are
 taken; everything else in service is a finding, and all findings are raised at once.
 
 What pandapower does not know follows stated rules, see :class:`LoaderOptions`.
@@ -39,7 +39,6 @@ NO_RATING_A = 1e6
 
 _LISTED = 20
 _UNSUPPORTED = (
-    "gen",
     "motor",
     "asymmetric_load",
     "asymmetric_sgen",
@@ -68,14 +67,9 @@ _SWITCH_KINDS = {
     "DS": SwitchKind.DISCONNECTOR,
     "FU": SwitchKind.FUSE,
 }
-_VOLTAGE_DEPENDENT = (
-    "const_z_percent",
-    "const_i_percent",
-    "const_z_p_percent",
-    "const_i_p_percent",
-    "const_z_q_percent",
-    "const_i_q_percent",
-)
+_SHARES = (("p", "current", "i"), ("p", "impedance", "z"), ("q", "current", "i"), ("q", "impedance", "z"))
+"""Of P or Q, the word here, the letter in the columns of pandapower."""
+
 _LOAD_CLASSES = (
     (re.compile(r"industr", re.IGNORECASE), "industrial"),
     (re.compile(r"commerc|\bCI\d+$", re.IGNORECASE), "commercial"),
@@ -146,7 +140,8 @@ def load_pandapower(net: Any, *, name: str, options: LoaderOptions | None = None
     Names: nodes ``N{bus}``, lines ``L{from}-{to}`` (``_2`` for parallels), transformers ``TR_1``.., sources
     ``GRID_1``.., consumers ``LD_..`` after pandapower's name where that is a plain word, else
     ``LD_{row}``, generators ``G_1``.., shunts ``SH_1``..; switches as :func:`switch_names` says.
-    Out-of-service rows are dropped, ``scaling``, ``parallel`` and ``df`` are folded in.
+    Out-of-service rows are dropped, ``scaling``, ``parallel`` and ``df`` are folded in. Loads that depend on the
+    voltage do so each by its own shares, where pandapower takes the mean of those at one bus.
 
     Raises:
         UnsupportedNetworkError: with every finding of :func:`validate_pandapower`.
@@ -297,13 +292,32 @@ def _branch_switch_findings(net: Any, row: _Row) -> Iterator[Finding]:
 
 
 def _load_findings(net: Any) -> Iterator[Finding]:
-    for table in ("load", "sgen", "shunt"):
+    for table in ("load", "sgen", "gen", "shunt"):
         for row in _in_service(net, table):
             yield from _dangling(net, table, ("bus",), row)
     for row in _in_service(net, "load"):
-        for key in _VOLTAGE_DEPENDENT:
-            if row.number(key) != 0:
-                yield Finding("load", row.index, f"{key} is {row.number(key):g}, only constant power is supported")
+        shares = _zip_shares(row)
+        for of in "pq":
+            z, i = shares[f"{of}_impedance_share"], shares[f"{of}_current_share"]
+            if min(z, i) < 0 or z + i > 1:
+                yield Finding("load", row.index, f"its shares of {of.upper()}, {z:g} and {i:g}, are not within 0 and 1")
+    for row in _in_service(net, "gen"):
+        if not row.number("vm_pu") > 0:
+            yield Finding("gen", row.index, "vm_pu is not a positive voltage")
+        if row.flag("slack", default=False):
+            yield Finding("gen", row.index, "a generator as slack is not supported; make it an external grid")
+    for row in _in_service(net, "shunt"):
+        step, most = row.number("step", 1.0), max(row.number("max_step", 1.0), row.number("step", 1.0))
+        if step % 1 or most % 1 or step < 0:
+            yield Finding("shunt", row.index, f"step {step:g} of {most:g} is not a number of steps")
+
+
+def _zip_shares(row: _Row) -> dict[str, float]:
+    """The shares of a load, from the columns by P and Q or, in older files, from those for both."""
+    return {
+        f"{of}_{word}_share": row.number(f"const_{letter}_{of}_percent", row.number(f"const_{letter}_percent")) / 100
+        for of, word, letter in _SHARES
+    }
 
 
 def _source_findings(net: Any) -> Iterator[Finding]:
@@ -500,6 +514,7 @@ class _Loader:
                 q_kvar=row.number("q_mvar") * scaling,
                 customers=self._customers(p_kw, load_class),
                 load_class=load_class,
+                **_zip_shares(row),
             )
 
     def _consumer_name(self, given: str, number: int) -> str:
@@ -515,6 +530,8 @@ class _Loader:
         return max(1, round(p_kw / per_customer))
 
     def _generators(self) -> None:
+        """Static generators, then those that hold a voltage."""
+        number = 0
         for number, row in enumerate(self._at_live_bus("sgen"), start=1):
             scaling = row.number("scaling", 1.0) * 1e3
             self.builder.generator(
@@ -527,16 +544,33 @@ class _Loader:
                 **_machine(row),
             )
 
+        for at, row in enumerate(self._at_live_bus("gen"), start=number + 1):
+            scaling = row.number("scaling", 1.0) * 1e3
+            self.builder.generator(
+                f"G_{at}",
+                f"N{row.whole('bus')}",
+                p_kw=row.number("p_mw") * scaling,
+                s_kva=row.number("sn_mva", NAN) * 1e3,
+                kind=_generator_kind(row.text("type")),
+                v_set_pu=row.number("vm_pu"),
+                q_min_kvar=row.number("min_q_mvar", -math.inf) * 1e3,
+                q_max_kvar=row.number("max_q_mvar", math.inf) * 1e3,
+            )
+
     def _shunts(self) -> None:
         for number, row in enumerate(self._at_live_bus("shunt"), start=1):
             bus = row.whole("bus")
             v_kv = self.v_kv[bus]
-            at_nominal = row.number("step", 1.0) * 1e3 * (v_kv / row.number("vn_kv", v_kv)) ** 2
+            step = int(row.number("step", 1.0))
+            steps = max(int(row.number("max_step", 1.0)), step, 1)
+            at_nominal = steps * 1e3 * (v_kv / row.number("vn_kv", v_kv)) ** 2
             self.builder.shunt(
                 f"SH_{number}",
                 f"N{bus}",
                 p_kw=row.number("p_mw") * at_nominal,
                 q_kvar=row.number("q_mvar") * at_nominal,
+                steps=steps,
+                initial_steps=step,
             )
 
 

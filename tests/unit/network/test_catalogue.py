@@ -56,10 +56,11 @@ def test_load_network__lists_what_is_known_if_nothing_is_near(tmp_path: Path) ->
         load_network("zzz", base_dir=tmp_path / "nowhere")
 
 
-def test_load_network__refuses_transmission_cases_by_their_generators() -> None:
-    with pytest.raises(UnsupportedNetworkError, match=r"network case9 .*gen 0: .*; gen 1: ") as caught:
-        load_network("pandapower:case9")
-    assert len(caught.value.findings) == 2
+def test_load_network__takes_generators_that_hold_a_voltage() -> None:
+    generators = load_network("pandapower:case9").generators
+    assert generators.v_set_pu.tolist() == [1.0, 1.0]
+    assert generators.p_kw.tolist() == [163_000.0, 85_000.0]
+    assert generators.q_max_kvar.tolist() == [300_000.0, 300_000.0]
 
 
 @pytest.mark.parametrize(

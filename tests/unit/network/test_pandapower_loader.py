@@ -245,9 +245,9 @@ def test_loader__drops_what_is_out_of_service(net) -> None:
 
 
 def test_loader__reports_every_unsupported_element_at_once(net) -> None:
-    pp.create_gen(net, 2, p_mw=1.0)
+    pp.create_gen(net, 2, p_mw=1.0, slack=True)
     pp.create_xward(net, 3, 1, 1, 1, 1, 1, 1, 1.0)
-    net.load["const_z_p_percent"] = 30.0
+    net.load["const_z_p_percent"] = 130.0
     net.trafo["tap_changer_type"] = "Ideal"
     net.trafo["tap_step_degree"] = 2.0
     net.trafo["tap_pos"] = net.trafo["tap_pos"].astype(float)
@@ -257,10 +257,10 @@ def test_loader__reports_every_unsupported_element_at_once(net) -> None:
         load_pandapower(net, name="t")
     found = [(f.table, f.row) for f in caught.value.findings]
     assert found == [
-        ("gen", 0), ("xward", 0), ("trafo", 0), ("trafo", 0), ("trafo", 0), ("switch", 0), ("load", 0),
+        ("xward", 0), ("trafo", 0), ("trafo", 0), ("trafo", 0), ("switch", 0), ("load", 0), ("gen", 0),
     ]  # fmt: skip
-    assert "gen 0: this kind of element is not supported" in str(caught.value)
-    assert "const_z_p_percent is 30" in str(caught.value)
+    assert "gen 0: a generator as slack is not supported" in str(caught.value)
+    assert "its shares of P, 1.3 and 0, are not within 0 and 1" in str(caught.value)
 
 
 def test_loader__treats_missing_tap_changer_type_as_ratio(net) -> None:
@@ -308,3 +308,14 @@ def test_loader__reads_coordinates_of_older_files(net) -> None:
     nodes = load_pandapower(net, name="t").nodes
     np.testing.assert_array_equal(nodes.x, [1.0, np.nan, 2.0, np.nan])
     np.testing.assert_array_equal(nodes.y, [3.0, np.nan, 4.0, np.nan])
+
+
+def test_loads__keep_their_shares_of_current_and_impedance(net) -> None:
+    net.load["const_z_p_percent"] = 30.0
+    net.load["const_i_p_percent"] = 20.0
+    net.load["const_i_q_percent"] = 40.0
+    consumers = load_pandapower(net, name="t").consumers
+    assert (consumers.p_impedance_share == 0.3).all()
+    assert (consumers.p_current_share == 0.2).all()
+    assert (consumers.q_impedance_share == 0.0).all()
+    assert (consumers.q_current_share == 0.4).all()
