@@ -175,7 +175,7 @@ class Switches:
 class Consumers:
     """Rated demand and the number of customers behind each supply point.
 
-    ``load_class`` is ``residential``, ``commercial`` or ``industrial``. The demand is meant at nominal voltage; of P the
+    ``load_class`` is ``residential``, ``commercial`` or ``industrial``. The demand holds at nominal voltage; of P the
     share ``p_current_share`` changes with the voltage and ``p_impedance_share`` with its square, the rest is constant
     power, and the same for Q (ZIP model).
     """
@@ -249,7 +249,7 @@ class GeneratingUnits:
 
 @dataclass(frozen=True)
 class ShuntCompensators:
-    """Constant admittance: consumption at nominal voltage with all of the equal ``steps`` in, ``initial_steps`` at first.
+    """Constant admittance: consumption at nominal voltage, all of the equal ``steps`` in; ``initial_steps`` are at first.
 
     ``r0_ohm``/``x0_ohm`` is the zero-sequence impedance to earth, that of an earthing transformer with three times
     the impedance of its neutral (resistor or arc suppression coil); NaN where there is no path to earth.

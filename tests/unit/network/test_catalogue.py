@@ -11,7 +11,7 @@ import pandapower.networks as published
 import pytest
 
 from twin.errors import ExitCode
-from twin.network import UnknownNetworkError, UnsupportedNetworkError, load_network
+from twin.network import UnknownNetworkError, load_network
 from twin.network.catalogue import NetworkFileError
 
 
