@@ -1,74 +1,48 @@
 """An emulated IEC 60870-5-104 station: the image of its points, and one session for each master.
 
 Not a device: commands go to a handler. What becomes an event is decided by whoever calls
-:meth:`Iec104Outstation.update` (dead bands lie with the field device): a sample with ``spontaneous`` set is
-sent with its time tag, another one only changes the image.
+:meth:`Iec104Outstation.update` (dead bands lie with the field device, unless a master loads a parameter): a sample
+with ``spontaneous`` set is sent with its time tag, another one only changes the image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from twin.errors import TwinError
+from twin.outstations.iec104_clock import StationClock
 from twin.outstations.iec104_commands import CommandDesk
 from twin.outstations.iec104_events import EventQueue, StationEvent
+from twin.outstations.iec104_image import InputPoint, PointMapError, StationImage
 from twin.outstations.iec104_session import Iec104OutstationSession
+from twin.outstations.iec104_settings import Iec104OutstationSettings, RedundancyGroupSettings
 from twin.outstations.model import CommandHandler
-from twin.points.model import PointDefinition, Quality, Sample
-from twin.protocols.iec104 import (
-    Asdu,
-    Cause,
-    ConnectionSettings,
-    InformationObject,
-    TimeTag,
-    mirrored,
-    plain_type,
-    tagged_type,
-)
-from twin.protocols.iec104.mapping import element_of, type_suits
+from twin.points.model import PointDefinition, PointKind, Quality, Sample
+from twin.protocols.iec104 import Asdu, Cause, mirrored, tagged_type
+from twin.protocols.iec104.codecs import BCR
+from twin.protocols.iec104.point_octets import TagOctets
 from twin.timebase import SimTime, TimeBase
 
 __all__ = ["Iec104Outstation", "Iec104OutstationSession", "Iec104OutstationSettings", "PointMapError"]
 
-UNKNOWN_VALUE = (0.0, Quality.INVALID)
-"""What a point holds before its first sample."""
+REMOTE_RESET = 2
+"""Cause of initialisation: remote reset (IEC 60870-5-101, 7.2.6.21)."""
 
 
-class PointMapError(TwinError):
-    """A point of a station cannot be carried by IEC 60870-5-104 as its map says, or is not in the map."""
+class RedundancyGroup:
+    """Connections that share one queue of events; at most one of them has data transfer."""
 
-    def __init__(self, station: str, point: str, fault: str) -> None:
-        self.station, self.point, self.fault = station, point, fault
-        super().__init__(f"station {station}, point {point}: {fault}")
-
-
-class Iec104OutstationSettings(BaseModel):
-    """What is set at a station."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    connection: ConnectionSettings = Field(default=ConnectionSettings(), description="window and time-outs")
-    select_timeout_ms: int = Field(default=10_000, ge=1, description="how long a select stands without its execute")
-    event_limit: int = Field(default=1_000, ge=1, description="most events kept for masters; the oldest are dropped")
-
-
-class _Input:
-    """Where the events of one input go."""
-
-    __slots__ = ("common_address", "ioa", "plain", "tagged")
-
-    def __init__(self, definition: PointDefinition) -> None:
-        self.common_address = definition.address.common_address
-        self.ioa = definition.address.ioa
-        self.plain = plain_type(definition.address.type_id)
-        self.tagged = tagged_type(definition.address.type_id)
+    def __init__(self, settings: RedundancyGroupSettings, number: int, event_limit: int) -> None:
+        self.settings = settings
+        self.owner = -number
+        self.events = EventQueue(event_limit)
 
 
 class Iec104Outstation:
-    """One emulated station.
+    """One emulated station; points of several common addresses make it a data concentrator.
+
+    ``on_reset`` hears of a reset ordered by a master. ``initialization_cause`` is what the next end of
+    initialisation says.
 
     Raises:
         PointMapError: a point's type does not carry its kind, or two points share an address.
@@ -81,23 +55,44 @@ class Iec104Outstation:
         handler: CommandHandler,
         time_base: TimeBase,
         settings: Iec104OutstationSettings | None = None,
+        on_reset: Callable[[SimTime], None] | None = None,
     ) -> None:
         self.station = station
         self.settings = settings or Iec104OutstationSettings()
         self.time_base = time_base
-        self.points = {definition.name: definition for definition in points}
-        self._inputs = {d.name: _Input(d) for d in points if not d.kind.is_output}
-        self.by_address = _by_address(station, points)
+        self.image = StationImage(station, points, self.settings)
         self.common_addresses = sorted({definition.address.common_address for definition in points})
-        self.desk = CommandDesk(station, handler, self.settings.select_timeout_ms)
+        self.desk = CommandDesk(handler, self.settings.select_timeout_ms)
+        self.clock = StationClock(self.settings.clock)
         self.buffer = EventQueue(self.settings.event_limit)
-        self.clock_offset_ms: int | None = None
+        self.groups = [
+            RedundancyGroup(group, number, self.settings.event_limit)
+            for number, group in enumerate(self.settings.redundancy_groups, start=1)
+        ]
         self.initialization_announced = False
+        self.initialization_cause = 0
         self.batch = 0
-        self._image: dict[str, tuple[float, Quality]] = {}
-        self._last_tag: tuple[SimTime, TimeTag] | None = None
+        self.controller: int | None = None
+        self._on_reset = on_reset
+        self._tags = TagOctets(time_base)
+        self._overflow = self._overflow_input()
+        self._overflowed = False
+        self._dropped_before = 0
+        self._commands_of = _commands_by_feedback(points)
         self._sessions: list[Iec104OutstationSession] = []
         self._next_session = 1
+
+    def _overflow_input(self) -> InputPoint | None:
+        name = self.settings.overflow_point
+        if not name:
+            return None
+        point = self.image.input(name)
+        if point.definition.kind is not PointKind.SINGLE:
+            raise PointMapError(self.station, name, "an overflow indication is a single point")
+        point.quality = Quality.GOOD
+        return point
+
+    # sessions
 
     @property
     def sessions(self) -> Sequence[Iec104OutstationSession]:
@@ -105,49 +100,156 @@ class Iec104Outstation:
         return self._sessions
 
     @property
-    def events_dropped(self) -> int:
-        """How many events found no room, in the buffer and in the sessions now open."""
-        return self.buffer.dropped + sum(session.events.dropped for session in self._sessions)
+    def clock_offset_ms(self) -> int | None:
+        """What the last clock synchronisation commanded minus what the clock showed; None before the first."""
+        return self.clock.offset_ms
 
-    def open_session(self, now: SimTime) -> Iec104OutstationSession:
-        session = Iec104OutstationSession(self, self._next_session, now)
+    @property
+    def events_dropped(self) -> int:
+        """How many events found no room, in the buffers and in the sessions now open."""
+        anonymous = sum(session.events.dropped for session in self._sessions if session.group is None)
+        return self.buffer.dropped + sum(group.events.dropped for group in self.groups) + anonymous
+
+    def open_session(self, now: SimTime, address: str = "") -> Iec104OutstationSession:
+        """A master connected from an IP address (empty: not known)."""
+        group = next((group for group in self.groups if group.settings.takes(address)), None)
+        session = Iec104OutstationSession(self, self._next_session, now, group)
         self._next_session += 1
         self._sessions.append(session)
         return session
 
     def close_session(self, session: Iec104OutstationSession, now: SimTime) -> None:
         self._sessions.remove(session)
-        self.desk.drop(session.number, now)
-        self.buffer.dropped += session.events.dropped
-        self.take_back(session.undelivered(), now)
+        if session.group is None:
+            self.desk.drop(session.owner, now)
+            self.buffer.dropped += session.events.dropped
+            self.take_back(session.undelivered(), now)
+        else:
+            session.group.events.put_back(session.unacknowledged())
+            if not self._active(session.owner):
+                self.desk.drop(session.owner, now)
+        self.stopped(session)
+
+    def _active(self, owner: int) -> bool:
+        return any(session.owner == owner and session.started for session in self._sessions)
+
+    def started(self, session: Iec104OutstationSession, now: SimTime) -> None:
+        """A session has data transfer: others of its redundancy group lose it, their events come to this one."""
+        if self.controller is None:
+            self.controller = session.owner
+        if session.group is None:
+            session.events.extend(self.buffer.take_all())
+            return
+        for other in self._sessions:
+            if other is not session and other.group is session.group:
+                session.group.events.put_back(other.deactivate())
+
+    def stopped(self, session: Iec104OutstationSession) -> None:
+        """A master has stopped data transfer; control passes to the oldest that has it."""
+        if self.controller == session.owner and not self._active(session.owner):
+            self.controller = next((other.owner for other in self._sessions if other.started), None)
+
+    def has_control(self, session: Iec104OutstationSession) -> bool:
+        """Whether a master may command this station."""
+        return not self.settings.one_in_control or self.controller == session.owner
+
+    # events
 
     def update(self, samples: Sequence[Sample], now: SimTime) -> None:
         self.batch += 1
         events = [event for sample in samples if (event := self._apply(sample)) is not None]
-        if not events:
-            return
-        receivers = [session for session in self._sessions if session.started]
+        if events:
+            self._publish(events, now)
+
+    def _publish(self, events: list[StationEvent], now: SimTime) -> None:
+        receivers = [session for session in self._sessions if session.started and session.group is None]
         for session in receivers:
             session.offer(events, now)
-        if not receivers:
+        for group in self.groups:
+            group.events.extend(events)
+        for session in self._sessions:
+            if session.group is not None and session.started:
+                session.send_events(now)
+        if not receivers and not self.groups:
             self.buffer.extend(events)
+        if self._overflow is not None:
+            self._watch_overflow(now)
 
     def _apply(self, sample: Sample) -> StationEvent | None:
-        target = self._inputs.get(sample.point)
+        target = self.image.inputs.get(sample.point)
         if target is None:
             raise PointMapError(self.station, sample.point, "it is no input of this station")
-        self._image[sample.point] = (sample.value, sample.quality)
+        target.value, target.quality = sample.value, sample.quality
         if not sample.spontaneous:
             return None
-        element = element_of(target.plain, sample.value, sample.quality)
-        o = InformationObject(target.ioa, element, self._tag(sample.source_t_ms))
-        return StationEvent(self.batch, target.tagged, target.common_address, o)
+        if target.limits is not None and target.limits.suppresses(sample.value, sample.quality):
+            return None
+        return self.event(target, sample.source_t_ms)
 
-    def _tag(self, t_ms: SimTime) -> TimeTag:
-        """The tag of an instant; the samples of one update mostly share it."""
-        if self._last_tag is None or self._last_tag[0] != t_ms:
-            self._last_tag = (t_ms, TimeTag.at(t_ms, self.time_base))
-        return self._last_tag[1]
+    def event(self, point: InputPoint, t_ms: SimTime, event_type: int = 0) -> StationEvent:
+        """The spontaneous object of an input as it is, stamped with an instant."""
+        type_id, counter = event_type or point.event_type, point.counter
+        value = point.value if counter is None else counter.count(point.value)
+        octets = point.ioa_octets + point.octets_of(value, point.quality)
+        if type_id != point.plain:
+            octets += self._tags.at(self.clock.reading(t_ms), invalid=not self.clock.valid)
+        return StationEvent(self.batch, type_id, self._cause(point), point.common_address, octets)
+
+    def _cause(self, point: InputPoint) -> int:
+        if self.settings.return_information and self.desk.executes(self._commands_of.get(point.name, ())):
+            return _RETURN_REMOTE
+        return _SPONTANEOUS
+
+    def _watch_overflow(self, now: SimTime) -> None:
+        assert self._overflow is not None
+        dropped = self.events_dropped
+        if dropped > self._dropped_before and not self._overflowed:
+            self._indicate_overflow(True, now)
+        self._dropped_before = self.events_dropped
+
+    def relax(self, now: SimTime) -> None:
+        """A master has taken events: an overflow is over when none waits any more."""
+        if self._overflowed and not self._waiting():
+            self._indicate_overflow(False, now)
+
+    def _waiting(self) -> bool:
+        queues = [self.buffer, *(group.events for group in self.groups), *(s.events for s in self._sessions)]
+        return any(len(queue) for queue in queues)
+
+    def _indicate_overflow(self, on: bool, now: SimTime) -> None:
+        assert self._overflow is not None
+        self._overflowed = on
+        self._overflow.value = float(on)
+        self.batch += 1
+        self._publish([self.event(self._overflow, now)], now)
+
+    def take_back(self, events: Sequence[StationEvent], now: SimTime) -> None:
+        """Events that their master did not acknowledge go to masters that came later, or wait for the next one."""
+        receivers = [session for session in self._sessions if session.started and session.group is None]
+        for session in receivers:
+            session.offer([event for event in events if event.batch <= session.started_after_batch], now)
+        if not receivers:
+            self.buffer.put_back(events)
+
+    # counters, commands, reset
+
+    def freeze_counters(self, points: Sequence[InputPoint], now: SimTime, *, freeze: bool, reset: bool) -> None:
+        """Freeze counters, reset them, or both; frozen ones are reported where the settings say so."""
+        self.batch += 1
+        for point in points:
+            assert point.counter is not None
+            if freeze:
+                point.counter.freeze(point.value, point.quality)
+            if reset:
+                point.counter.reset(point.value)
+        if freeze and self.settings.report_frozen:
+            self._publish([self._frozen_event(point, now) for point in points], now)
+
+    def _frozen_event(self, point: InputPoint, now: SimTime) -> StationEvent:
+        assert point.counter is not None
+        octets = point.ioa_octets + BCR.encode(point.counter.total(point.value, point.quality))
+        octets += self._tags.at(self.clock.reading(now), invalid=not self.clock.valid)
+        return StationEvent(self.batch, tagged_type(point.plain), _SPONTANEOUS, point.common_address, octets)
 
     def finished(self, ticket: int, success: bool, now: SimTime) -> None:
         execution = self.desk.finished(ticket, success)
@@ -157,57 +259,68 @@ class Iec104Outstation:
     def terminate(self, owner: int, asdu: Asdu, success: bool, now: SimTime) -> None:
         """Tell the master that ordered a command how it ended, if it is still there."""
         for session in self._sessions:
-            if session.number == owner:
+            if session.owner == owner and session.started:
                 session.reply(mirrored(asdu, Cause.ACTIVATION_TERMINATION, negative=not success), now)
 
-    def take_back(self, events: Sequence[StationEvent], now: SimTime) -> None:
-        """Events that their master did not acknowledge go to masters that came later, or wait for the next one."""
-        receivers = [session for session in self._sessions if session.started]
-        for session in receivers:
-            session.offer([event for event in events if event.batch <= session.started_after_batch], now)
-        if not receivers:
-            self.buffer.put_back(events)
+    def reset(self, common_address: int, now: SimTime) -> None:
+        """A master resets the process: selects and loaded parameters go; events, counters and connections stay."""
+        self.desk.release_all(now)
+        self.image.forget_parameters(common_address)
+        if self._on_reset is not None:
+            self._on_reset(now)
+        for session in self._sessions:
+            session.announce_initialization((common_address,), now, REMOTE_RESET)
 
-    def image_object(self, definition: PointDefinition) -> InformationObject:
-        """The present value of an input as an object without time tag."""
-        value, quality = self._image.get(definition.name, UNKNOWN_VALUE)
-        return InformationObject(definition.address.ioa, element_of(definition.address.type_id, value, quality))
+    def forget_events(self) -> None:
+        """Drop every event that no master has been sent."""
+        for queue in (self.buffer, *(group.events for group in self.groups), *(s.events for s in self._sessions)):
+            queue.take_all()
+
+    # state as data
 
     def snapshot(self) -> dict[str, Any]:
         return {
-            "image": [[point, value, int(quality)] for point, (value, quality) in self._image.items()],
+            "image": self.image.values(),
+            "registers": self.image.registers(),
             "buffer": self.buffer.snapshot(),
+            "groups": [group.events.snapshot() for group in self.groups],
             "desk": self.desk.snapshot(),
-            "clock_offset_ms": self.clock_offset_ms,
-            "initialization_announced": self.initialization_announced,
+            "clock": self.clock.snapshot(),
+            "initialization": [self.initialization_announced, self.initialization_cause],
             "batch": self.batch,
+            "controller": self.controller,
+            "overflow": [self._overflowed, self._dropped_before],
             "next_session": self._next_session,
             "sessions": [session.snapshot() for session in self._sessions],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self._image = {point: (value, Quality(quality)) for point, value, quality in state["image"]}
+        self.image.restore(state["image"], state["registers"])
         self.buffer.restore(state["buffer"])
+        for group, saved in zip(self.groups, state["groups"], strict=True):
+            group.events.restore(saved)
         self.desk.restore(state["desk"])
-        self.clock_offset_ms = state["clock_offset_ms"]
-        self.initialization_announced = state["initialization_announced"]
+        self.clock.restore(state["clock"])
+        self.initialization_announced, self.initialization_cause = state["initialization"]
         self.batch = state["batch"]
+        self.controller = state["controller"]
+        self._overflowed, self._dropped_before = state["overflow"]
         self._next_session = state["next_session"]
         self._sessions = [self._restored(saved) for saved in state["sessions"]]
 
     def _restored(self, saved: Mapping[str, Any]) -> Iec104OutstationSession:
-        session = Iec104OutstationSession(self, saved["number"], 0)
+        group = None if saved["group"] is None else self.groups[saved["group"] - 1]
+        session = Iec104OutstationSession(self, saved["number"], 0, group)
         session.restore(saved)
         return session
 
 
-def _by_address(station: str, points: Sequence[PointDefinition]) -> dict[tuple[int, int], PointDefinition]:
-    table: dict[tuple[int, int], PointDefinition] = {}
+_SPONTANEOUS, _RETURN_REMOTE = int(Cause.SPONTANEOUS), int(Cause.RETURN_REMOTE)
+
+
+def _commands_by_feedback(points: Sequence[PointDefinition]) -> dict[str, tuple[str, ...]]:
+    table: dict[str, tuple[str, ...]] = {}
     for definition in points:
-        address = definition.address
-        if not type_suits(definition.kind, address.type_id):
-            raise PointMapError(station, definition.name, f"type {address.type_id} carries no {definition.kind.value}")
-        other = table.setdefault((address.common_address, address.ioa), definition)
-        if other is not definition:
-            raise PointMapError(station, definition.name, f"it has the address of {other.name}")
+        if definition.feedback:
+            table[definition.feedback] = (*table.get(definition.feedback, ()), definition.name)
     return table

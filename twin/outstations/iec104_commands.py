@@ -1,24 +1,31 @@
 """Which command of which master a station takes: selects, executions and their owners.
 
-Knows nothing of frames; the session turns a verdict into confirmations. Owners are session numbers.
+Knows nothing of frames; the session turns a verdict into confirmations. An owner is a session, or a redundancy group.
+The device hears the station of the point's definition: behind a data concentrator that is the station it belongs to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from twin.outstations.model import CommandHandler, StationCommand
-from twin.points.model import ControlModel, PointDefinition
+from twin.points.model import ControlModel, PointDefinition, PointKind
 from twin.protocols.iec104 import Asdu, decode_asdu, encode_asdu
 from twin.timebase import NEVER, SimTime
+
+
+def is_direct(point: PointDefinition) -> bool:
+    """Whether an output takes commands without a select; a bit string command has no way to say select."""
+    return point.control_model is ControlModel.DIRECT or point.kind is PointKind.BITSTRING_COMMAND
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """A point that one master has selected, until ``deadline_ms``."""
 
+    station: str
     owner: int
     value: float
     ticket: int
@@ -42,8 +49,7 @@ class Execution:
 class CommandDesk:
     """Takes commands for the device of one station, one at a time for each point."""
 
-    def __init__(self, station: str, handler: CommandHandler, select_timeout_ms: int) -> None:
-        self.station = station
+    def __init__(self, handler: CommandHandler, select_timeout_ms: int) -> None:
         self._handler = handler
         self._select_timeout_ms = select_timeout_ms
         self._selections: dict[str, Selection] = {}
@@ -54,16 +60,16 @@ class CommandDesk:
         """Reserve a point for ``owner``; False if the point, another master or the device refuses."""
         self.expire(now)
         held = self._selections.get(point.name)
-        if point.control_model is ControlModel.DIRECT or self._busy(point.name):
+        if is_direct(point) or self._busy(point.name):
             return False
         if held is not None and held.owner != owner:
             return False
-        command = StationCommand(self.station, point.name, value, held.ticket if held else self._ticket())
+        command = StationCommand(point.station, point.name, value, held.ticket if held else self._ticket())
         if self._handler.select(command, now):
             self._selections.pop(point.name, None)
             return False
         deadline = now + self._select_timeout_ms
-        self._selections[point.name] = Selection(owner, value, command.ticket, deadline)
+        self._selections[point.name] = Selection(point.station, owner, value, command.ticket, deadline)
         return True
 
     def execute(self, owner: int, point: PointDefinition, value: float, asdu: Asdu, now: SimTime) -> int | None:
@@ -72,7 +78,7 @@ class CommandDesk:
         if self._busy(point.name):
             return None
         ticket = self._ticket()
-        if point.control_model is ControlModel.SELECT_BEFORE_OPERATE:
+        if not is_direct(point):
             held = self._selections.get(point.name)
             if held is None or held.owner != owner:
                 return None
@@ -82,7 +88,7 @@ class CommandDesk:
             del self._selections[point.name]
             ticket = held.ticket
         self._executions[ticket] = Execution(owner, point.name, asdu)
-        if self._handler.operate(StationCommand(self.station, point.name, value, ticket), now):
+        if self._handler.operate(StationCommand(point.station, point.name, value, ticket), now):
             del self._executions[ticket]
             return None
         return ticket
@@ -123,6 +129,15 @@ class CommandDesk:
             if execution.owner == owner:
                 execution.owner = 0
 
+    def release_all(self, now: SimTime) -> None:
+        """Release every select."""
+        for point in list(self._selections):
+            self._release(point, now)
+
+    def executes(self, points: Sequence[str]) -> bool:
+        """Whether the device is working on a command of one of these outputs."""
+        return any(self._busy(point) for point in points)
+
     def next_deadline(self, owner: int) -> SimTime:
         """When a select of ``owner`` runs out next."""
         return min((held.deadline_ms for held in self._selections.values() if held.owner == owner), default=NEVER)
@@ -132,7 +147,7 @@ class CommandDesk:
 
     def _release(self, point: str, now: SimTime) -> None:
         held = self._selections.pop(point)
-        self._handler.cancel(StationCommand(self.station, point, held.value, held.ticket), now)
+        self._handler.cancel(StationCommand(held.station, point, held.value, held.ticket), now)
 
     def _ticket(self) -> int:
         ticket = self._next_ticket
@@ -144,7 +159,7 @@ class CommandDesk:
         return {
             "next_ticket": self._next_ticket,
             "selections": {
-                point: [held.owner, held.value, held.ticket, held.deadline_ms]
+                point: [held.station, held.owner, held.value, held.ticket, held.deadline_ms]
                 for point, held in self._selections.items()
             },
             "executions": [

@@ -1,28 +1,47 @@
-"""Events of a station on their way out: bounded, in order, the oldest dropped and counted."""
+"""Events of a station on their way out: bounded, in order, the oldest dropped and counted.
+
+An event keeps the octets it will have on the wire, so that several masters and a take-back cost nothing more.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
-from twin.protocols.iec104 import Asdu, Cause, InformationObject, decode_asdu, encode_asdu, in_order
+from twin.protocols.iec104 import capacity
+
+CONGESTED = 100
+"""With more events waiting than this, ASDUs are filled over the bounds of one update."""
+MERGED = 400
 
 
-@dataclass(frozen=True, slots=True)
-class StationEvent:
-    """One spontaneous object; ``batch`` numbers the update it came with."""
+class StationEvent(NamedTuple):
+    """One spontaneous object; ``batch`` numbers the update it came with, ``octets`` holds address, element and tag."""
 
     batch: int
     type_id: int
+    cause: int
     common_address: int
-    object: InformationObject
+    octets: bytes
 
 
-def events_of(batch: int, asdu: Asdu) -> list[StationEvent]:
-    """The events an ASDU was made of."""
-    return [StationEvent(batch, asdu.type_id, asdu.common_address, o) for o in asdu.objects]
+Packed = tuple[tuple[StationEvent, ...], bytes]
+"""The events of one ASDU, and the ASDU."""
+
+
+def _asdus(type_id: int, cause: int, common_address: int, events: list[StationEvent]) -> list[Packed]:
+    most = _CAPACITY.get(type_id) or _CAPACITY.setdefault(type_id, capacity(type_id, sequence=False))
+    tail = bytes((cause, 0)) + common_address.to_bytes(2, "little")
+    packed: list[Packed] = []
+    for first in range(0, len(events), most):
+        some = tuple(islice(events, first, first + most))
+        packed.append((some, bytes((type_id, len(some))) + tail + b"".join([event.octets for event in some])))
+    return packed
+
+
+_CAPACITY: dict[int, int] = {}
 
 
 class EventQueue:
@@ -55,29 +74,36 @@ class EventQueue:
         self._events.clear()
         return events
 
-    def take_batch(self) -> tuple[int, list[Asdu]]:
-        """The oldest batch as spontaneous ASDUs, one run of them for each type, and its number."""
-        batch = self._events[0].batch
-        groups: dict[tuple[int, int], list[InformationObject]] = {}
-        while self._events and self._events[0].batch == batch:
-            event = self._events.popleft()
-            groups.setdefault((event.type_id, event.common_address), []).append(event.object)
-        asdus: list[Asdu] = []
-        for (type_id, common_address), objects in groups.items():
-            asdus += in_order(Asdu(type_id, Cause.SPONTANEOUS, common_address), objects)
-        return batch, asdus
+    def take(self) -> list[Packed]:
+        """The oldest update as spontaneous ASDUs, one run of them for each type; several updates if many wait."""
+        groups: dict[tuple[int, int, int], list[StationEvent]] = {}
+        for event in self._oldest():
+            groups.setdefault(event[1:4], []).append(event)
+        return [packed for key, events in groups.items() for packed in _asdus(*key, events)]
+
+    def _oldest(self) -> list[StationEvent]:
+        waiting = self._events
+        most = MERGED if len(waiting) > CONGESTED else 0
+        taken: list[StationEvent] = []
+        while waiting and (len(taken) < most or not taken or waiting[0].batch == taken[-1].batch):
+            taken.append(waiting.popleft())
+        return taken
 
     def snapshot(self) -> dict[str, Any]:
-        """State as JSON-able values; each event as an ASDU of its own."""
-        rows = [
-            [e.batch, encode_asdu(Asdu(e.type_id, Cause.SPONTANEOUS, e.common_address, (e.object,))).hex()]
-            for e in self._events
-        ]
-        return {"dropped": self.dropped, "events": rows}
+        """State as JSON-able values."""
+        return {"dropped": self.dropped, "events": rows_of(self._events)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """The inverse of :meth:`snapshot`."""
         self.dropped = state["dropped"]
-        self._events = deque(
-            event for batch, asdu in state["events"] for event in events_of(batch, decode_asdu(bytes.fromhex(asdu)))
-        )
+        self._events = deque(events_in(state["events"]))
+
+
+def rows_of(events: Iterable[StationEvent]) -> list[list[Any]]:
+    """Events as JSON-able rows."""
+    return [[*event[:4], event.octets.hex()] for event in events]
+
+
+def events_in(rows: Iterable[list[Any]]) -> list[StationEvent]:
+    """The inverse of :func:`rows_of`."""
+    return [StationEvent(batch, t, cause, ca, bytes.fromhex(octets)) for batch, t, cause, ca, octets in rows]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, IntEnum, IntFlag
 
+from twin.points.modbus import ModbusAddress
 from twin.timebase import SimTime
 
 
@@ -20,10 +21,12 @@ class PointKind(Enum):
     MEASURAND = "measurand"
     COUNTER = "counter"
     STEP_POSITION = "step_position"
+    BITSTRING = "bitstring"
     SINGLE_COMMAND = "single_command"
     DOUBLE_COMMAND = "double_command"
     STEP_COMMAND = "step_command"
     SETPOINT = "setpoint"
+    BITSTRING_COMMAND = "bitstring_command"
 
     @property
     def is_output(self) -> bool:
@@ -31,7 +34,13 @@ class PointKind(Enum):
         return self in _OUTPUTS
 
 
-_OUTPUTS = {PointKind.SINGLE_COMMAND, PointKind.DOUBLE_COMMAND, PointKind.STEP_COMMAND, PointKind.SETPOINT}
+_OUTPUTS = {
+    PointKind.SINGLE_COMMAND,
+    PointKind.DOUBLE_COMMAND,
+    PointKind.STEP_COMMAND,
+    PointKind.SETPOINT,
+    PointKind.BITSTRING_COMMAND,
+}
 
 
 class Quality(IntFlag):
@@ -63,7 +72,8 @@ class TimeSource(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A value of a point. ``value``: 0/1 for SINGLE, a DoublePosition for DOUBLE, else a number.
+    """A value of a point. ``value``: 0/1 for SINGLE, a DoublePosition for DOUBLE, 32 bits as an unsigned
+    number for BITSTRING, else a number.
 
     ``source_t_ms`` is when it happened at the source, as simulation time.
     """
@@ -113,7 +123,8 @@ class PointDefinition:
 
     ``equipment`` is the name in the network, ``quantity`` one of ``QUANTITIES``.
     ``feedback`` names, for an output, the input whose change is its check-back.
-    ``dead_band`` is the change (in ``unit``) below which a measurand is not sent.
+    ``dead_band`` is the change (in ``unit``) below which a measurand is not sent. ``modbus`` is where it is found on
+    Modbus, None if it has no place there.
     """
 
     station: str
@@ -126,6 +137,7 @@ class PointDefinition:
     dead_band: float = 0.0
     feedback: str = ""
     control_model: ControlModel = ControlModel.SELECT_BEFORE_OPERATE
+    modbus: ModbusAddress | None = None
 
 
 QUANTITIES = (
@@ -142,5 +154,10 @@ QUANTITIES = (
     "spring_charged",  # SINGLE: the drive has energy for the next operation
     "local",  # SINGLE: the bay is under local control, remote commands are refused
     "operate",  # DOUBLE_COMMAND: open or close a switch
+    "tap",  # STEP_POSITION: of a transformer's tap changer
+    "steps_in",  # STEP_POSITION: steps of a capacitor bank that are in
+    "step",  # STEP_COMMAND: one tap or capacitor step higher or lower
+    "q_set_kvar",  # MEASURAND: set point in force of a unit's reactive power, kvar, positive as generation
+    "set_q_kvar",  # SETPOINT: of a unit's reactive power, kvar
 )
 """The quantities of this model; more join with their field devices."""

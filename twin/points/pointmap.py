@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from twin.errors import Blame, TwinError
+from twin.points import modbus
 from twin.points.model import QUANTITIES, ControlModel, PointAddress, PointDefinition, PointKind
 
 TYPE_IDS: Mapping[PointKind, tuple[int, ...]] = {
@@ -25,10 +26,12 @@ TYPE_IDS: Mapping[PointKind, tuple[int, ...]] = {
     PointKind.MEASURAND: (36, 13, 35, 11, 34, 9),
     PointKind.COUNTER: (37, 15),
     PointKind.STEP_POSITION: (32, 5),
+    PointKind.BITSTRING: (33, 7),
     PointKind.SINGLE_COMMAND: (45, 58),
     PointKind.DOUBLE_COMMAND: (46, 59),
     PointKind.STEP_COMMAND: (47, 60),
     PointKind.SETPOINT: (50, 63, 49, 62, 48, 61),
+    PointKind.BITSTRING_COMMAND: (51, 64),
 }
 """IEC 60870-5-104 type identifications that can carry each kind, the usual one first (IEC 60870-5-101, 7.2.1)."""
 
@@ -51,6 +54,11 @@ _QUANTITY_KINDS = {
     "q_kvar": PointKind.MEASURAND,
     "v_kv": PointKind.MEASURAND,
     "operate": PointKind.DOUBLE_COMMAND,
+    "tap": PointKind.STEP_POSITION,
+    "steps_in": PointKind.STEP_POSITION,
+    "step": PointKind.STEP_COMMAND,
+    "q_set_kvar": PointKind.MEASURAND,
+    "set_q_kvar": PointKind.SETPOINT,
     **dict.fromkeys(_INDICATIONS, PointKind.SINGLE),
 }
 """The kind that a quantity must have; quantities not in here may have any."""
@@ -220,6 +228,7 @@ def validate_points(points: Sequence[PointDefinition]) -> tuple[PointFinding, ..
         lambda p: f"{p.quantity} of {p.equipment} is measured twice",
     )
     findings += _station_findings(points)
+    findings += _modbus_findings(points)
     findings += _feedback_findings(points)
     return tuple(sorted(findings, key=lambda finding: finding.row))
 
@@ -280,6 +289,18 @@ def _station_findings(points: Sequence[PointDefinition]) -> list[PointFinding]:
     return findings
 
 
+def _modbus_findings(points: Sequence[PointDefinition]) -> list[PointFinding]:
+    """Addresses that Modbus does not have, do not suit their point, or lie on each other."""
+    placed = [(row, point, point.modbus) for row, point in enumerate(points) if point.modbus is not None]
+    findings = []
+    for row, point, address in placed:
+        findings += [PointFinding(row, *wrong) for wrong in modbus.address_findings(address)]
+        if point.kind.is_output and not address.table.is_writable:
+            findings.append(PointFinding(row, "modbus_table", f"{address.table.value} cannot be written"))
+    places = [(row, point.address.common_address, address) for row, point, address in placed]
+    return findings + [PointFinding(row, "modbus_register", text) for row, text in modbus.overlaps(places)]
+
+
 def _feedback_findings(points: Sequence[PointDefinition]) -> list[PointFinding]:
     inputs = {(p.station, p.name): p for p in points if not p.kind.is_output}
     findings = []
@@ -315,8 +336,9 @@ COLUMNS = (
     "dead_band",
     "feedback",
     "control_model",
+    *modbus.COLUMNS,
 )
-_MAY_BE_ABSENT = ("unit", "dead_band", "feedback", "control_model")
+_MAY_BE_ABSENT = ("unit", "dead_band", "feedback", "control_model", *modbus.COLUMNS)
 
 
 def to_csv(points: PointMap, *, comment: str = "") -> str:
@@ -344,6 +366,7 @@ def _cells(point: PointDefinition) -> tuple[str, ...]:
         _number_text(point.dead_band),
         point.feedback,
         control_model,
+        *modbus.to_cells(point.modbus),
     )
 
 
@@ -476,6 +499,8 @@ def _definition(line: int, cells: Mapping[str, str], findings: list[PointFinding
     control_model = row.member("control_model", ControlModel) if stated else ControlModel.SELECT_BEFORE_OPERATE
     address = PointAddress(row.whole("common_address"), row.whole("ioa"), row.whole("type_id"))
     dead_band = row.number("dead_band")
+    on_modbus, wrong = modbus.from_cells(cells)
+    findings += [PointFinding(-1, column, text, line) for column, text in wrong]
     if kind is None or control_model is None:
         return None
     return PointDefinition(
@@ -489,4 +514,5 @@ def _definition(line: int, cells: Mapping[str, str], findings: list[PointFinding
         dead_band=dead_band,
         feedback=row.text("feedback"),
         control_model=control_model,
+        modbus=on_modbus,
     )

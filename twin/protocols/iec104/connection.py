@@ -168,16 +168,46 @@ class Connection:
             TransferNotStartedError: data transfer is off.
             UnencodableValueError: the ASDU cannot be encoded.
         """
+        self.send_octets(encode_asdu(asdu), now)
+
+    def send_octets(self, asdu: bytes, now: SimTime) -> None:
+        """As :meth:`send`, for an ASDU that is encoded already.
+
+        Raises:
+            TransferNotStartedError: data transfer is off.
+        """
         if self.state is not TransferState.STARTED:
             raise TransferNotStartedError(self.state.value)
-        self._queue.append(encode_asdu(asdu))
+        self._queue.append(asdu)
         self._fill_window(now)
+
+    def deactivate(self) -> tuple[bytes, ...]:
+        """Controlled side: stop data transfer because another connection of the redundancy group has started it.
+
+        Nothing is sent. What the peer has not acknowledged is returned, oldest first, and still supervised by t1.
+        """
+        unconfirmed = self.unconfirmed
+        self._queue.clear()
+        if self.state in (TransferState.STARTED, TransferState.PENDING_UNCONFIRMED_STOPPED):
+            self._acknowledge()
+            self.state = TransferState.STOPPED
+        return unconfirmed
 
     def data_to_send(self) -> bytes:
         """The octets to write now, once."""
         data = bytes(self._out)
         self._out.clear()
         return data
+
+    @property
+    def queued(self) -> int:
+        """How many ASDUs wait behind the window."""
+        return len(self._queue)
+
+    @property
+    def unconfirmed_count(self) -> int:
+        """How many ASDUs the peer has not acknowledged, sent and queued."""
+        return len(self._unacknowledged) + len(self._queue)
 
     @property
     def window_open(self) -> bool:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from twin.points.model import PointKind, Quality
 from twin.protocols.iec104.asdu import Element
 from twin.protocols.iec104.elements import (
+    Bitstring,
+    BitstringCommand,
     DoubleCommand,
     DoublePoint,
     IntegratedTotal,
@@ -35,10 +37,12 @@ KIND_TYPES: dict[PointKind, tuple[TypeId, ...]] = {
     PointKind.STEP_POSITION: (TypeId.M_ST_NA_1,),
     PointKind.MEASURAND: (TypeId.M_ME_NC_1, TypeId.M_ME_NB_1, TypeId.M_ME_NA_1),
     PointKind.COUNTER: (TypeId.M_IT_NA_1,),
+    PointKind.BITSTRING: (TypeId.M_BO_NA_1,),
     PointKind.SINGLE_COMMAND: (TypeId.C_SC_NA_1,),
     PointKind.DOUBLE_COMMAND: (TypeId.C_DC_NA_1,),
     PointKind.STEP_COMMAND: (TypeId.C_RC_NA_1,),
     PointKind.SETPOINT: (TypeId.C_SE_NC_1, TypeId.C_SE_NB_1, TypeId.C_SE_NA_1),
+    PointKind.BITSTRING_COMMAND: (TypeId.C_BO_NA_1,),
 }
 """The plain types a kind of point may have."""
 
@@ -93,6 +97,11 @@ def _counter(value: float, quality: Quality) -> IntegratedTotal:
     return IntegratedTotal(round(count), carry=carry, invalid=invalid)
 
 
+def _bitstring(value: float, quality: Quality) -> Bitstring:
+    bits, quality = _clamped(value, quality, 0, 2**32 - 1)
+    return Bitstring(round(bits), quality)
+
+
 _ELEMENTS: dict[int, Callable[[float, Quality], Element]] = {
     TypeId.M_SP_NA_1: _single,
     TypeId.M_DP_NA_1: _double,
@@ -101,6 +110,7 @@ _ELEMENTS: dict[int, Callable[[float, Quality], Element]] = {
     TypeId.M_ME_NB_1: _scaled,
     TypeId.M_ME_NC_1: _float,
     TypeId.M_IT_NA_1: _counter,
+    TypeId.M_BO_NA_1: _bitstring,
 }
 
 
@@ -124,28 +134,29 @@ def value_of(element: Element) -> tuple[float, Quality]:
     return 0.0, element.quality | Quality.INVALID
 
 
+_COMMANDS: dict[int, Callable[[float, bool, int], Element]] = {
+    TypeId.C_SC_NA_1: lambda value, select, qualifier: SingleCommand(bool(value), select, qualifier),
+    TypeId.C_DC_NA_1: lambda value, select, qualifier: DoubleCommand(int(value) & 3, select, qualifier),
+    TypeId.C_RC_NA_1: lambda value, select, qualifier: StepCommand(2 if value > 0 else 1, select, qualifier),
+    TypeId.C_SE_NC_1: SetpointFloat,
+    TypeId.C_SE_NB_1: lambda value, select, qualifier: SetpointScaled(round(value), select, qualifier),
+    TypeId.C_SE_NA_1: SetpointNormalized,
+    TypeId.C_BO_NA_1: lambda value, _select, _qualifier: BitstringCommand(round(value)),
+}
+
+
 def command_element(type_id: int, value: float, *, select: bool, qualifier: int = 0) -> Element:
     """The element of a command.
 
     Raises:
-        UnencodableValueError: the command type cannot carry the value.
+        UnencodableValueError: the command type cannot carry the value. A bit string has neither select nor qualifier.
     """
-    plain = plain_type(type_id)
+    make = _COMMANDS.get(plain_type(type_id))
+    if make is None:
+        raise UnencodableValueError("command type", type_id, "types 45 to 51 and 58 to 64")
     if not math.isfinite(value):
         raise UnencodableValueError("command", value, "a finite number")
-    if plain == TypeId.C_SC_NA_1:
-        return SingleCommand(bool(value), select, qualifier)
-    if plain == TypeId.C_DC_NA_1:
-        return DoubleCommand(int(value) & 3, select, qualifier)
-    if plain == TypeId.C_RC_NA_1:
-        return StepCommand(2 if value > 0 else 1, select, qualifier)
-    if plain == TypeId.C_SE_NC_1:
-        return SetpointFloat(value, select, qualifier)
-    if plain == TypeId.C_SE_NB_1:
-        return SetpointScaled(round(value), select, qualifier)
-    if plain == TypeId.C_SE_NA_1:
-        return SetpointNormalized(value, select, qualifier)
-    raise UnencodableValueError("command type", type_id, "types 45 to 50 and 58 to 63")
+    return make(value, select, qualifier)
 
 
 def command_value(element: Element) -> float | None:
