@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from twin.derive.devices import derive_devices
+from twin.derive.modbus import with_modbus
 from twin.derive.options import DeriveOptions
 from twin.derive.points import derive_points
 from twin.derive.settings import DeviceSettings, Station
@@ -46,7 +47,7 @@ def derive(network: Network, options: DeriveOptions | None = None) -> Derivation
     return Derivation(
         network=network,
         stations=stations,
-        points=derive_points(network, stations, chosen),
+        points=with_modbus(derive_points(network, stations, chosen)),
         devices=derive_devices(network, chosen),
         zones=zones(network),
     )

@@ -37,7 +37,8 @@ _ABOUT = {
     "(switches). "
     "Set remote to false for a station without telecontrol and delete its points in points.csv.",
     POINTS: "Points of the telecontrolled stations of network {network}: equipment and quantity on one side,\n"
-    "IEC 60870-5-104 address on the other. dead_band is in unit; feedback names the input that confirms a command.\n"
+    "addresses (IEC 60870-5-104, Modbus) on the other. dead_band is in unit; feedback names the input that confirms a\n"
+    "command. "
     "The order of rows does not matter.",
     DEVICES: "Settings of the field devices of network {network}: times in ms, currents in A.\n"
     "A breaker without an entry under reclosers does not reclose.",
