@@ -20,6 +20,8 @@ from twin.timebase import NEVER, SimTime, clock_text
 
 WANTED = ("director_wanted", "grid_wanted", "field_wanted", "control_room_wanted")
 CHANGED = ("director_changed", "field_changed", "control_room_changed")
+PACE = "grid_pace_ms"
+"""While it is not 0, cycles come at least so often: something moves that has to be followed."""
 TAKE_EFFECT_MS = 1
 SETTLE_MS = 10
 LONGEST_SLEEP_S = 0.1
@@ -109,7 +111,7 @@ class Pacer:
 class ClockSimulator(CycleSimulator):
     """First in every cycle: announces the next one."""
 
-    INPUTS = (*WANTED, *CHANGED, "recorded")
+    INPUTS = (*WANTED, *CHANGED, PACE, "recorded")
     OUTPUTS = ("now_ms",)
     PART = "pacing"
 
@@ -129,7 +131,8 @@ class ClockSimulator(CycleSimulator):
         if wanted <= now:
             self._taking_effect = True
             return now + TAKE_EFFECT_MS
-        wanted = min(wanted, (now // self._base_step_ms + 1) * self._base_step_ms)
+        pace_ms = min(int(received.get(PACE) or 0) or self._base_step_ms, self._base_step_ms)
+        wanted = min(wanted, (now // self._base_step_ms + 1) * self._base_step_ms, (now // pace_ms + 1) * pace_ms)
         if self._taking_effect or any(received.get(name) for name in CHANGED):
             self._taking_effect = False
             return min(now + SETTLE_MS, wanted)

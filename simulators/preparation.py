@@ -33,8 +33,10 @@ from twin.scenario.events import (
     LocalAction,
     OperateAction,
     OperatorAction,
+    OutageAction,
 )
 from twin.scenario.findings import did_you_mean
+from twin.scenario.machines import FrequencySettings
 from twin.scenario.model import NetworkError
 from twin.timebase import NEVER, TimeBase
 
@@ -54,6 +56,13 @@ class Preparation:
     profile: Mapping[str, Sequence[float]]
     events: tuple[PlannedEvent, ...]
     columns: tuple[Quantity, ...]
+
+    @property
+    def frequency(self) -> FrequencySettings | None:
+        """The plant's machines; None if its frequency never moves and no infeed is ever lost."""
+        settings = self.scenario.plant.frequency
+        lost = any(event.trip_generator or event.lose_external_network for event in self.scenario.events)
+        return settings if settings.machines or lost else None
 
     @property
     def time_base(self) -> TimeBase:
@@ -96,9 +105,40 @@ def _plant_findings(scenario: Scenario, plant: Network) -> Iterator[Finding]:
     if not scenario.plant.loads.profile_is_file and profile not in PROFILES:
         sentence = f"there is no load profile {profile}{did_you_mean(profile, PROFILES)}"
         yield scenario.source.finding(("plant", "loads", "profile"), sentence)
+    yield from _machine_findings(scenario, plant)
     for n, event in enumerate(scenario.events):
         if event.fault and (sentence := _fault_problem(scenario, event, event.fault, plant)):
             yield scenario.source.finding(("events", n, "fault", "line"), sentence)
+
+
+def _machine_findings(scenario: Scenario, plant: Network) -> Iterator[Finding]:
+    """Machines that stand nowhere, and outages of what is not there."""
+    machines = scenario.plant.frequency.machines
+    infeeds = (*plant.sources.names, *plant.generators.names)
+    for n, machine in enumerate(machines):
+        path = ("plant", "frequency", "machines", n)
+        if machine.at not in infeeds:
+            sentence = (
+                f"there is no external network or generating unit {machine.at}{did_you_mean(machine.at, infeeds)}"
+            )
+            yield scenario.source.finding((*path, "at"), sentence)
+        if machine.name in plant.index and machine.name != machine.at:
+            what = plant.index[machine.name].kind.value
+            yield scenario.source.finding((*path, "name"), f"{machine.name} is the name of a {what} of the network")
+    for n, event in enumerate(scenario.events):
+        if event.trip_generator:
+            known: tuple[str, ...] = (*(m.name for m in machines), *plant.generators.names)
+            yield from _outage_finding(scenario, n, event.kind, "machine or generating unit", known)
+        elif event.lose_external_network:
+            yield from _outage_finding(scenario, n, event.kind, "external network", plant.sources.names)
+
+
+def _outage_finding(scenario: Scenario, n: int, kind: str, what: str, known: Sequence[str]) -> Iterator[Finding]:
+    action = scenario.events[n].action
+    assert isinstance(action, OutageAction)
+    if action.name not in known:
+        sentence = f"there is no {what} {action.name}{did_you_mean(action.name, known)}"
+        yield scenario.source.finding(("events", n, kind, "name"), sentence)
 
 
 def _fault_problem(scenario: Scenario, event: Event, fault: FaultAction, plant: Network) -> str:
@@ -200,6 +240,8 @@ def _describe(action: Any, duration_ms: int) -> tuple[str, dict[str, Any], dict[
         case OperatorAction():
             data = action.model_dump(exclude_none=True)
             return "operator", data, data
+        case OutageAction():
+            return action.name, {"name": action.name, "for_ms": action.for_ms}, {"for_ms": action.for_ms}
         case CallAction():
             return action.from_node, {"node": action.from_node, "text": action.text}, {"text": action.text}
     raise TypeError(f"{type(action).__name__} is no action of a scenario")

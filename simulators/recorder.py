@@ -139,6 +139,8 @@ class RecorderSimulator(CycleSimulator):
             plans_done=room.plans_done,
             plans_rejected=room.plans_rejected,
             calculated=room.calculated,
+            f_hz=grid.f_hz,
+            frequency_min=grid.frequency_min,
         )
 
     def finish(self) -> list[Verdict]:

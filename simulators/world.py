@@ -70,7 +70,7 @@ SAME_CYCLE = (
 )
 NEXT_CYCLE = (
     ("director", "clock", ("director_wanted", "director_changed")),
-    ("grid", "clock", ("grid_wanted",)),
+    ("grid", "clock", ("grid_wanted", "grid_pace_ms")),
     ("field", "clock", ("field_wanted", "field_changed")),
     ("control_room", "clock", ("control_room_wanted", "control_room_changed")),
     ("recorder", "clock", ("recorded",)),
@@ -296,7 +296,7 @@ class _Builder:
                 noise=loads.noise,
                 seed=scenario.seed,
             ),
-            "grid": GridSimulator(context, network=p.plant),
+            "grid": GridSimulator(context, network=p.plant, frequency=p.frequency, base_step_ms=scenario.step),
             "field": FieldSimulator(context, bank=bank, desk=desk, stations=self.stations(desk)),
             "control_room": ControlRoomSimulator(context, room=room, links=links, names=p.namespace),
             "recorder": RecorderSimulator(
@@ -345,6 +345,7 @@ class _Builder:
             "director_wanted": min((e.at_ms for e in self.p.events), default=NEVER),
             "director_changed": False,
             "grid_wanted": NEVER,
+            "grid_pace_ms": 0,
             "field_wanted": NEVER,
             "field_changed": False,
             "control_room_wanted": 0,

@@ -12,10 +12,22 @@ from typing import Any
 import numpy as np
 
 from simulators.field.bay import BayMeasurement
-from twin.network.model import Bools, Floats, Network
+from twin.network.model import Bools, Floats, Ints, Network
 
 HEALTHY_V_PU = 0.8
 """From this voltage on a cable counts as healthy for its fault passage indicator."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrequencyCourse:
+    """The frequency to come if nothing else happens: ``f_hz`` (k, islands + 1) at the times ``t_ms`` (k,).
+
+    ``island`` is the column of each node; the last column is 0, for what is dead.
+    """
+
+    t_ms: Floats
+    f_hz: Floats
+    island: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +35,8 @@ class GridMeasurement:
     """The grid at an instant. Node arrays: ``v_kv``, ``energised``; the others have one entry a switch.
 
     Load quantities count positive from the switch's node into its branch. ``i_fault_a`` is 0 where no fault
-    current flows; ``fault_into_branch`` is its direction and meaningless where it is 0.
+    current flows; ``fault_into_branch`` is its direction and meaningless where it is 0. ``f_hz`` is the frequency of
+    each node, 0 where dead (None: nominal); ``course`` what it will be if nothing else happens (None: as it is).
     """
 
     v_kv: Floats
@@ -33,6 +46,8 @@ class GridMeasurement:
     q_kvar: Floats
     i_fault_a: Floats
     fault_into_branch: Bools
+    f_hz: Floats | None = None
+    course: FrequencyCourse | None = None
 
 
 class HeldMeasurement:

@@ -6,27 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from twin.errors import Blame, TwinError
 from twin.network.model import Network
 from twin.solvers.model import FaultKind, FaultPoint
-from twin.timebase import NEVER, SimTime, clock_text
-
-
-class FaultOnDeadLineError(TwinError):
-    """The scenario puts a fault where no voltage is."""
-
-    blame = Blame.SCENARIO
-
-    def __init__(self, event_id: str, line: str, now: SimTime) -> None:
-        self.event_id, self.line, self.t_ms = event_id, line, now
-        super().__init__(
-            f"{event_id}: line {line} is not energised at {clock_text(now)}, so a fault on it would carry no current"
-        )
+from twin.timebase import NEVER, SimTime
 
 
 @dataclass
 class PlantFault:
-    """One fault. A transient one is gone once its place has been dead for ``extinguishes_after_ms``."""
+    """One fault. A transient one is gone once its place has been dead for ``extinguishes_after_ms``.
+
+    A fault on a dead line is ``dormant`` until voltage reaches the line for the first time: only then does it burn.
+    """
 
     event_id: str
     line: str
@@ -37,6 +27,7 @@ class PlantFault:
     extinguishes_after_ms: int
     dead_since_ms: SimTime = -1
     seen_live: bool = False
+    told_dormant: bool = False
 
     def point(self, network: Network) -> FaultPoint:
         """Where it is, for the solver."""

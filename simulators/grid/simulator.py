@@ -8,7 +8,8 @@ apart from the load currents, and voltages are those of the power flow times wha
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,22 @@ import numpy as np
 from simulators.actions import Action
 from simulators.cycle import CycleSimulator, RunContext
 from simulators.field.bank import GridMeasurement
-from simulators.grid.faults import FaultOnDeadLineError, Faults, PlantFault
+from simulators.grid.faults import Faults, PlantFault
+from simulators.grid.generation import Generation, UnitChange
+from simulators.grid.infeeds import fault_without_terminals, without_terminals
 from twin.journal import JournalEntry
 from twin.network.model import Bools, Floats, Network
 from twin.network.topology import Topology
-from twin.solvers import PowerFlowResult, ShortCircuitResult, power_flow, short_circuit
-from twin.timebase import SimTime
+from twin.scenario.machines import FrequencySettings
+from twin.solvers import PowerFlowResult, ShortCircuitResult, drain_notes, power_flow, short_circuit
+from twin.timebase import NEVER, SimTime
 
 VOLTAGE_FACTOR = 1.1  # IEC 60909-0 table 1, maximum short-circuit current above 1 kV
 OVERLOAD = 1.0
 OVERLOAD_RESET = 0.98
 BY_HAND = ("command", "local", "scenario")
+OUTAGES = ("trip generator", "lose external network")
+INJECTIONS = ("p_kw", "q_kvar", "generation_kw", "generation_kvar")
 
 
 @dataclass(frozen=True)
@@ -42,19 +48,32 @@ class GridState:
     loops: int
     closed_onto_fault: bool
     faulted: tuple[str, ...]
+    f_hz: Floats
+    frequency_min: float
 
 
 class GridSimulator(CycleSimulator):
     """Solves the plant's network each cycle in which something changed."""
 
     INPUTS = ("p_kw", "q_kvar", "generation_kw", "generation_kvar", "closed", "closings", "actions")
-    OUTPUTS = ("measurement", "grid_state", "grid_wanted", "grid_journal")
+    OUTPUTS = ("measurement", "grid_state", "grid_wanted", "grid_pace_ms", "grid_journal")
 
-    def __init__(self, context: RunContext, *, network: Network) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        *,
+        network: Network,
+        frequency: FrequencySettings | None = None,
+        base_step_ms: int = 1_000,
+    ) -> None:
+        """With ``frequency`` the infeeds can be lost and the machines in it make the frequency of their islands."""
         super().__init__(context)
         self._network = network
-        self._flow = power_flow(network)
-        self._short_circuit = short_circuit(network)
+        # a want takes effect a cycle late, so the course must be known two base steps ahead
+        self._generation = None if frequency is None else Generation(network, frequency, 2 * base_step_ms)
+        solved = network if self._generation is None else self._generation.network
+        self._flow = power_flow(solved)
+        self._short_circuit = short_circuit(solved)
         self._topology = Topology(network)
         self._faults = Faults()
         self._closed = network.switches.normally_closed.copy()
@@ -67,12 +86,15 @@ class GridSimulator(CycleSimulator):
         self._overloaded: dict[str, None] = {}
         self._place = _SwitchPlaces(network)
         self._journal: list[JournalEntry] = []
+        self._frequencies: tuple[Bools | None, Floats] = (None, np.zeros(0))
 
     def cycle(self, now: SimTime, received: dict[str, Any]) -> dict[str, Any]:
         self._closed = received["closed"]
+        if self._generation is not None:
+            self._note_units(self._generation.advance(now))
         for action in received.get("actions", ()):
             self._act(action, now)
-        flow = self._solve(received)
+        flow = self._solve(received, now)
         self._recover_arcs(now, flow)
         fed = self._fault_currents()
         onto_fault = self._closings(received.get("closings", ()), [fault for fault, _ in fed], now)
@@ -83,7 +105,8 @@ class GridSimulator(CycleSimulator):
         return {
             "measurement": state.measurement,
             "grid_state": state,
-            "grid_wanted": self._faults.next_extinguishing(),
+            "grid_wanted": self._wanted(),
+            "grid_pace_ms": self._generation.pace_ms if self._generation else 0,
             "grid_journal": journal,
         }
 
@@ -92,19 +115,38 @@ class GridSimulator(CycleSimulator):
             self._faults.apply(action.event_id, action.data)
         elif action.kind == "clear fault" and (fault := self._faults.clear(action.data["id"])):
             self._note(now, "fault_cleared", fault.line, id=fault.event_id, by="repair")
+        elif action.kind in OUTAGES and self._generation is not None:
+            self._note_units(self._generation.lose(action.data["name"], now, action.data["for_ms"]))
 
-    def _solve(self, received: dict[str, Any]) -> PowerFlowResult:
-        names = ("p_kw", "q_kvar", "generation_kw", "generation_kvar", "closed")
-        inputs = tuple(received[name] for name in names)
-        if self._result is not None and all(map(np.array_equal, inputs, self._inputs)):
-            return self._result
+    def _wanted(self) -> SimTime:
+        units = self._generation.wanted() if self._generation is not None else NEVER
+        return min(self._faults.next_extinguishing(), units)
+
+    def _note_units(self, changes: list[UnitChange]) -> None:
+        for change in changes:
+            self._note(change.t_ms, change.kind, change.name, cause=change.cause)
+
+    def _solve(self, received: dict[str, Any], now: SimTime) -> PowerFlowResult:
+        inputs = (*(received[name] for name in INJECTIONS), self._closed)
+        if self._generation is not None:
+            positions = self._generation.positions(self._closed)
+            inputs = (*inputs[:2], self._generation.dispatch(inputs[2]), inputs[3], positions)
+        if self._result is None or not all(map(np.array_equal, inputs, self._inputs)):
+            self._result = self._solve_for(inputs, now)
+        if self._generation is not None:
+            self._generation.balance(self._result, inputs[0], inputs[2])
+        return self._result
+
+    def _solve_for(self, inputs: tuple[Any, ...], now: SimTime) -> PowerFlowResult:
         with self.context.stopwatch.watch("solver"):
-            self._flow.update(**dict(zip(names, inputs, strict=True)))
-            self._result = self._flow.solve()
+            self._flow.update(**dict(zip((*INJECTIONS, "closed"), inputs, strict=True)))
+            result = self._flow.solve()
+        for sentence in drain_notes(self._flow):
+            self._note(now, "solver", self._network.name, text=sentence)
         if not self._inputs or not np.array_equal(inputs[-1], self._inputs[-1]):
             self._loops = int(self._topology.state(self._closed).loop_edges.size)
         self._inputs = inputs
-        return self._result
+        return result if self._generation is None else without_terminals(result, self._network.nodes.n)
 
     def _live(self, line: str, flow: PowerFlowResult) -> bool:
         """True if voltage reaches any part of the line."""
@@ -120,16 +162,25 @@ class GridSimulator(CycleSimulator):
         for fault in self._faults:
             live = self._live(fault.line, flow)
             if not live and not fault.seen_live:
-                raise FaultOnDeadLineError(fault.event_id, fault.line, now)
+                self._note_dormant(fault, now)
+                continue
+            if not fault.seen_live and fault.told_dormant:
+                self._note(now, "fault_awakes", fault.line, id=fault.event_id)
             fault.seen_live = True
             if live:
                 fault.dead_since_ms = -1
             elif fault.dead_since_ms < 0:
                 fault.dead_since_ms = now
 
+    def _note_dormant(self, fault: PlantFault, now: SimTime) -> None:
+        """Say once that a fault struck a dead line: it carries no current until the line is energised."""
+        if not fault.told_dormant:
+            fault.told_dormant = True
+            self._note(now, "fault_dormant", fault.line, id=fault.event_id)
+
     def _fault_currents(self) -> list[tuple[PlantFault, ShortCircuitResult]]:
         """The faults that are fed, with their currents; calculated when faults or switches have changed."""
-        key = (tuple(fault.event_id for fault in self._faults), self._closed.tobytes())
+        key = (tuple(fault.event_id for fault in self._faults), self._positions(self._closed).tobytes())
         if key != self._fed_key:
             with self.context.stopwatch.watch("solver"):
                 results = [(fault, self._short_circuit_of(fault, self._closed)) for fault in self._faults]
@@ -138,7 +189,12 @@ class GridSimulator(CycleSimulator):
         return self._fed
 
     def _short_circuit_of(self, fault: PlantFault, closed: Bools) -> ShortCircuitResult:
-        return self._short_circuit.solve(fault.point(self._network), closed)
+        result = self._short_circuit.solve(fault.point(self._network), self._positions(closed))
+        return result if self._generation is None else fault_without_terminals(result, self._network.nodes.n)
+
+    def _positions(self, closed: Bools) -> Bools:
+        """What the solvers take for ``closed``: with the couplings of the infeeds, where there are such."""
+        return closed if self._generation is None else self._generation.with_couplings(closed)
 
     def _closings(self, closings: Any, fed: list[PlantFault], now: SimTime) -> bool:
         """True if a switch closed by hand or command since the last cycle made a fault live."""
@@ -162,14 +218,36 @@ class GridSimulator(CycleSimulator):
         return GridState(
             closed=self._closed,
             flow=flow,
-            measurement=self._place.measure(self._closed, flow, v_pu, faults),
+            measurement=self._measure(flow, v_pu, faults),
             v_pu=v_pu,
             supplied=~dead,
             customers_interrupted=int(self._network.consumers.customers[dead].sum()),
             loops=self._loops,
             closed_onto_fault=onto_fault,
             faulted=tuple(fault.line for fault in self._faults),
+            f_hz=self._f_hz(flow),
+            frequency_min=self._frequency_min(flow),
         )
+
+    def _measure(self, flow: PowerFlowResult, v_pu: Floats, faults: list[ShortCircuitResult]) -> GridMeasurement:
+        seen = self._place.measure(self._closed, flow, v_pu, faults)
+        course = None if self._generation is None else self._generation.course()
+        return replace(seen, f_hz=self._f_hz(flow), course=course)
+
+    def _f_hz(self, flow: PowerFlowResult) -> Floats:
+        """The frequency of each node; nominal wherever there is voltage, if the plant has no machines."""
+        if self._generation is not None:
+            return self._generation.f_hz(flow.energised)
+        known, f_hz = self._frequencies
+        if known is not flow.energised:
+            f_hz = np.where(flow.energised, self._network.frequency_hz, 0.0)
+            self._frequencies = (flow.energised, f_hz)
+        return f_hz
+
+    def _frequency_min(self, flow: PowerFlowResult) -> float:
+        if self._generation is not None:
+            return self._generation.lowest_hz
+        return self._network.frequency_hz if flow.energised.any() else math.nan
 
     def _note(self, t_ms: SimTime, kind: str, subject: str, **data: Any) -> None:
         self._journal.append(JournalEntry(t_ms, "grid", kind, subject, data))
@@ -195,6 +273,7 @@ class GridSimulator(CycleSimulator):
             "faults": self._faults.snapshot(),
             "interrupted": self._interrupted,
             "overloaded": list(self._overloaded),
+            "generation": None if self._generation is None else self._generation.snapshot(),
         }
         return json.dumps(state).encode()
 
@@ -203,6 +282,8 @@ class GridSimulator(CycleSimulator):
         self._faults.restore(saved["faults"])
         self._interrupted = saved["interrupted"]
         self._overloaded = dict.fromkeys(saved["overloaded"])
+        if self._generation is not None:
+            self._generation.restore(saved["generation"])
 
 
 class _SwitchPlaces:

@@ -99,15 +99,22 @@ def records_are_kept(ran: Ran, until_ms: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["in_process", "iec104"])
-def test_fault_on_line_switched_off_before__ends_the_run_with_its_name(tmp_path: Path, protocol: str) -> None:
-    text = scenario("{at: 2 s, operate: {switch: CB_1, to: open}}", FAULT)
-    ran = run(tmp_path, text, protocol=protocol, report=True)
-    assert ran.code == ExitCode.USAGE
-    assert ran.result.message == (
-        "fault1: line L3-8 is not energised at 00:00:05.000, so a fault on it would carry no current"
+def test_storm__a_second_fault_on_a_dead_line_lies_dormant_and_trips_again_when_energised(
+    tmp_path: Path, protocol: str
+) -> None:
+    text = scenario(
+        FAULT,
+        "{at: 7 s, id: fault2, fault: {line: L3-4, kind: three-phase}}",
+        "{at: 30 s, clear fault: {id: fault1}}",
+        "{at: 31 s, operate: {switch: CB_1, to: closed}}",
+        duration="35 s",
+        flisr="mode: off",
     )
-    assert ran.of("breaker", "CB_1", position="open")
-    records_are_kept(ran, 4_000)
+    ran = run(tmp_path, text, protocol=protocol)
+    assert ran.code == ExitCode.PASSED
+    assert [(row["t_ms"], row["subject"]) for row in ran.of("fault_dormant")] == [(7_000, "L3-4")]
+    assert [row["subject"] for row in ran.of("fault_awakes")] == ["L3-4"]
+    assert len(ran.of("relay_trip", "CB_1")) == 2
 
 
 def test_power_flow_without_solution__names_the_island(tmp_path: Path) -> None:

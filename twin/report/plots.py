@@ -56,7 +56,7 @@ FAMILIES = (
     Family("Voltage", "kV", (".v_kv",)),
     Family("Active power", "kW", (".p_kw", "_p_kw"), ("p_kw",)),
     Family("Reactive power", "kvar", (".q_kvar", "_q_kvar"), ("q_kvar",)),
-    Family("Frequency", "Hz", (".f_hz", "_f_hz"), ("f_hz",)),
+    Family("Frequency", "Hz", (".f_hz", "_f_hz"), ("f_hz", "frequency_min"), dead_below=1.0),
     Family("Position", "", (".position", ".tap", ".tap_position"), counts=True),
 )
 OTHERS = Family("Other quantities", "", ("",))

@@ -127,6 +127,15 @@ class CallAction(ScenarioModel):
     """What the customer says."""
 
 
+class OutageAction(ScenarioModel):
+    """An infeed is lost: a machine or a generating unit trips, or an external network goes away."""
+
+    name: Name
+    """The machine, the generating unit or the external network."""
+    for_ms: Annotated[PositiveDurationMs | None, Field(alias="for")] = None
+    """After how long it is connected again; not in this run if left out."""
+
+
 Action = (
     FaultAction
     | ClearFaultAction
@@ -137,6 +146,7 @@ Action = (
     | LocalAction
     | OperatorAction
     | CallAction
+    | OutageAction
 )
 
 ACTIONS = (
@@ -149,6 +159,8 @@ ACTIONS = (
     "local",
     "operator",
     "call",
+    "trip_generator",
+    "lose_external_network",
 )
 """The fields of :class:`Event` that hold an action."""
 
@@ -186,6 +198,10 @@ class Event(ScenarioModel):
     """The operator does something at the desk."""
     call: CallAction | None = None
     """A customer calls."""
+    trip_generator: Annotated[OutageAction | None, Field(alias="trip generator")] = None
+    """A machine or a generating unit trips."""
+    lose_external_network: Annotated[OutageAction | None, Field(alias="lose external network")] = None
+    """An external network goes away, with all its machines."""
 
     @model_validator(mode="after")
     def _one_trigger_one_action(self) -> Self:

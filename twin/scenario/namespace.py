@@ -30,10 +30,9 @@ class PlantState:
     Switch quantities count positive from the switch's node into its branch. ``loading`` and
     ``branch_i_a`` (larger end) go over the branches, lines first. ``closed_onto_fault`` is True at a cycle in which
     a switch was closed onto a fault. ``scada_position`` holds the control room's telemetered position
-    of each switch. ``calculated`` are the calculated points of the namespace,
-    NaN where their quality is not good. ``v_min_pu`` and ``v_max_pu`` go over energised nodes and are NaN if there is none.
-    ``f_hz`` is the frequency of each node, 0 where dead; ``frequency_min`` the lowest of any live island since the cycle
-    before, NaN if none is live.
+    of each switch. ``calculated`` are the calculated points of the namespace, NaN where their quality is not good.
+    ``v_min_pu`` and ``v_max_pu`` go over energised nodes and are NaN if there is none. ``f_hz`` is the frequency of
+    each node, 0 where dead; ``frequency_min`` the lowest of any live island since the cycle before, NaN if none is.
     """
 
     t_ms: SimTime

@@ -65,6 +65,8 @@ def state(network: Network) -> PlantState:
         loading_max=0.52,
         v_min_pu=0.97,
         v_max_pu=1.0,
+        f_hz=np.array([50.0, 50.0, 50.0, 50.0]),
+        frequency_min=50.0,
     )
 
 

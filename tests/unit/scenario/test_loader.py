@@ -61,6 +61,9 @@ plant:
     scale: 100 %
     profile: flat
     noise: 0 %
+  frequency:
+    machines: []
+    damping: '1'
 applications:
   flisr:
     mode: off
@@ -207,7 +210,7 @@ def test_round_trip__every_key_of_the_language(scenario_text: Text) -> None:
          ["s.yaml:7: the trigger of this event is given 2 times (at, when); keep one"]),
         (["events:", "  - {at: 1 s}"],
          ["s.yaml:7: the action of this event is missing; write one of: fault, clear fault, comms loss, operate, load, "
-          "device fault, local, operator, call"]),
+          "device fault, local, operator, call, trip generator, lose external network"]),
         (["events:", "  - {at: 1 s, local: {switch: A}, clear fault: {id: A}}"],
          ["s.yaml:7: the action of this event is given 2 times (clear fault, local); keep one"]),
         (["events:", "  - {at: 1 s, after: 2 s, local: {switch: A}}"],

@@ -58,7 +58,7 @@ def test_name__unknown_is_none(namespace: PlantNamespace, name: str) -> None:
 
 def test_names__every_one_can_be_looked_up_and_read(namespace: PlantNamespace, state: PlantState) -> None:
     names = list(namespace.names())
-    assert len(set(names)) == len(names) == len(SCALARS) + 4 * 4 + 4 * 3 + 4 * 2 + 2 + 4
+    assert len(set(names)) == len(names) == len(SCALARS) + 4 * 4 + 4 * 4 + 4 * 2 + 2 + 4
     for name in names:
         quantity = namespace.lookup(name)
         assert quantity is not None

@@ -52,7 +52,7 @@ STATIONS = ("RTU_1", "RTU_2")
          ["s.yaml:8: CB_1.i_a is a current; 5 has no unit, write it like 100 A or 1.2 kA",
           "s.yaml:9: there is no loading_mx; did you mean loading_max?"]),
         (["report:", "  plot:", "    - N3.v_pu", "    - N3.loading", "    - TIE_7.i_a", "    - N3"],
-         ["s.yaml:9: N3 has no loading; it has v_pu, v_kv, energised",
+         ["s.yaml:9: N3 has no loading; it has v_pu, v_kv, f_hz, energised",
           "s.yaml:10: there is no TIE_7.i_a; did you mean TIE_1.i_a?",
           "s.yaml:11: N3 alone has no value; write for example N3.v_pu"]),
     ],

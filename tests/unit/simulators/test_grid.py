@@ -18,9 +18,7 @@ import pytest
 
 from simulators.actions import Action
 from simulators.cycle import RunContext
-from simulators.grid.faults import FaultOnDeadLineError
 from simulators.grid.simulator import GridSimulator
-from twin.errors import ExitCode
 from twin.network.builder import NetworkBuilder
 from twin.network.model import Network, SwitchKind
 from twin.timebase import NEVER, TimeBase
@@ -213,15 +211,24 @@ class TestFault:
         solid = grid.cycle(0, fault("L2")).seen.i_fault_a[CB_1]
         assert Grid().cycle(0, fault("L2", resistance_ohm=5.0)).seen.i_fault_a[CB_1] < solid
 
-    def test_fault__on_a_dead_line_is_the_scenarios_mistake(self, grid: Grid) -> None:
+    def test_fault__on_a_dead_line_lies_dormant_until_it_is_energised(self, grid: Grid) -> None:
         grid.set(S1=False).cycle(0)
-        with pytest.raises(FaultOnDeadLineError) as refused:
-            grid.cycle(61_000, fault("L2"))
-        assert str(refused.value) == (
-            "f1: line L2 is not energised at 00:01:01.000, so a fault on it would carry no current"
-        )
-        assert refused.value.exit_code is ExitCode.USAGE
-        assert (refused.value.event_id, refused.value.line, refused.value.t_ms) == ("f1", "L2", 61_000)
+        grid.cycle(61_000, fault("L2", permanent=False, extinguishes_after_ms=500))
+        assert [row[1:] for row in grid.journal if row[1] != "supply"] == [("fault_dormant", "L2", {"id": "f1"})]
+        assert grid.cycle(70_000).journal == []
+        assert grid.seen.i_fault_a.tolist() == [0, 0, 0, 0]
+        grid.set(S1=True).cycle(80_000)
+        assert ("fault_awakes", "L2", {"id": "f1"}) in [row[1:] for row in grid.journal]
+        assert grid.seen.i_fault_a[CB_1] > 1_000
+        grid.set(CB_1=False).cycle(80_100)
+        assert grid.cycle(80_600).state.faulted == ()
+
+    def test_fault__dormant_one_survives_a_snapshot_and_is_told_once(self, grid: Grid) -> None:
+        grid.set(S1=False).cycle(0, fault("L2"))
+        other = Grid().set(S1=False)
+        other.simulator.restore(grid.simulator.snapshot())
+        assert other.cycle(1_000).journal == []
+        assert other.state.faulted == ("L2",)
 
     def test_fault__that_was_fed_once_may_be_dead_later(self, grid: Grid) -> None:
         grid.cycle(0, fault("L2"))

@@ -88,6 +88,8 @@ def grid_state(
         loops=0,
         closed_onto_fault=False,
         faulted=faults,
+        f_hz=np.where(on, 50.0, 0.0),
+        frequency_min=50.0,
     )
 
 

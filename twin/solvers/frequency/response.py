@@ -9,6 +9,7 @@ act at their ends. Not for swings between the machines of an island.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -114,17 +115,62 @@ class FrequencyModel:
         spans: list[FrequencyStep] = []
         for event in due:
             if event.after_ms > now:
-                spans.append(self._advance(now, event.after_ms, demand, damping_kw))
+                spans += self._span(now, event.after_ms, demand, damping_kw)
                 now = event.after_ms
             self._apply(event, demand)
         if dt_ms > now or not spans:
-            spans.append(self._advance(now, dt_ms, demand, damping_kw))
+            spans += self._span(now, dt_ms, demand, damping_kw)
         return FrequencyStep(
             f_hz=self.f_hz,
             trace_after_ms=np.concatenate([span.trace_after_ms for span in spans]),
             trace_hz=np.concatenate([span.trace_hz for span in spans]),
             operations=tuple(operation for span in spans for operation in span.operations),
         )
+
+    def forecast(self, dt_ms: int, demand_kw: Floats) -> FrequencyStep:
+        """What :meth:`step` would do without events; the model stays where it is."""
+        saved = {name: getattr(self, f"_{name}").copy() for name in _STATE}
+        try:
+            return self.step(dt_ms, demand_kw)
+        finally:
+            for name, values in saved.items():
+                setattr(self, f"_{name}", values)
+
+    @property
+    def p_kw(self) -> Floats:
+        """The mechanical power of each machine as governed now, 0 where it is not connected."""
+        m = self.machines
+        speed = np.append(self._speed, 0.0)[self._machine_island]
+        valve = np.clip(-self._gain_kw * speed, m.p_min_kw - self._set_kw, m.p_max_kw - self._set_kw)
+        return np.where(self._running, self._set_kw + m.high_pressure * valve + self._reheat, 0.0)
+
+    @property
+    def references_kw(self) -> Floats:
+        """The load reference of each machine."""
+        return self._set_kw.copy()
+
+    def set_references(self, p_kw: Floats) -> None:
+        """Give every machine its load reference, within its limits."""
+        self._set_kw = np.clip(p_kw, self.machines.p_min_kw, self.machines.p_max_kw)
+
+    def shift_references(self, share: float) -> None:
+        """Secondary control: shift each load reference by ``share`` of what the governor asks for now."""
+        speed = np.append(self._speed, 0.0)[self._machine_island]
+        shifted = self._set_kw - np.where(self._running, share * self._gain_kw * speed, 0.0)
+        self._set_kw = np.clip(shifted, self.machines.p_min_kw, self.machines.p_max_kw)
+
+    def pull_to_nominal(self, machine: int) -> None:
+        """A machine at nominal frequency was connected unmatched: it and its island meet at the mean by inertia."""
+        island = int(self._machine_island[machine])
+        if island >= 0:
+            here = self._running & (self._machine_island == island)
+            self._speed[island] *= 1.0 - self._inertia_kws[machine] / self._inertia_kws[here].sum()
+
+    def begin_in(self, machine_island: Ints, n_islands: int) -> None:
+        """Put the machines into their first islands, at nominal frequency."""
+        self.n_islands = n_islands
+        self._machine_island = machine_island.astype(np.int32)
+        self._speed = np.zeros(n_islands)
 
     def hand_over(self) -> None:
         """The demand of the next steps no longer holds the load of the stages that have operated."""
@@ -202,6 +248,12 @@ class FrequencyModel:
         self._running[machine] = True
         self._set_kw[machine] = p_kw
         self._reheat[machine] = 0.0
+
+    def _span(self, begin_ms: int, end_ms: int, demand_kw: Floats, damping_kw: Floats) -> list[FrequencyStep]:
+        """Whole inner steps, then what is left: a longer span begins with exactly what a shorter one does."""
+        whole = end_ms - (end_ms - begin_ms) % self.inner_step_ms
+        cuts = [begin_ms, whole, end_ms] if begin_ms < whole < end_ms else [begin_ms, end_ms]
+        return [self._advance(a, b, demand_kw, damping_kw) for a, b in pairwise(cuts)]
 
     def _advance(self, begin_ms: int, end_ms: int, demand_kw: Floats, damping_kw: Floats) -> FrequencyStep:
         """One span without events, in equal inner steps."""
