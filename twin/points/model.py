@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, IntEnum, IntFlag
 
+from twin.points.dnp3 import Dnp3Address
 from twin.points.modbus import ModbusAddress
 from twin.timebase import SimTime
 
@@ -124,7 +125,7 @@ class PointDefinition:
     ``equipment`` is the name in the network, ``quantity`` one of ``QUANTITIES``.
     ``feedback`` names, for an output, the input whose change is its check-back.
     ``dead_band`` is the change (in ``unit``) below which a measurand is not sent. ``modbus`` is where it is found on
-    Modbus, None if it has no place there.
+    Modbus, None if it has no place there; ``dnp3`` its DNP3 address, None for the usual one of its kind.
     """
 
     station: str
@@ -138,6 +139,7 @@ class PointDefinition:
     feedback: str = ""
     control_model: ControlModel = ControlModel.SELECT_BEFORE_OPERATE
     modbus: ModbusAddress | None = None
+    dnp3: Dnp3Address | None = None
 
 
 QUANTITIES = (

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from twin.errors import Blame, TwinError
-from twin.points import modbus
+from twin.points import dnp3, modbus
 from twin.points.model import QUANTITIES, ControlModel, PointAddress, PointDefinition, PointKind
 
 TYPE_IDS: Mapping[PointKind, tuple[int, ...]] = {
@@ -229,6 +229,7 @@ def validate_points(points: Sequence[PointDefinition]) -> tuple[PointFinding, ..
     )
     findings += _station_findings(points)
     findings += _modbus_findings(points)
+    findings += _dnp3_findings(points)
     findings += _feedback_findings(points)
     return tuple(sorted(findings, key=lambda finding: finding.row))
 
@@ -301,6 +302,22 @@ def _modbus_findings(points: Sequence[PointDefinition]) -> list[PointFinding]:
     return findings + [PointFinding(row, "modbus_register", text) for row, text in modbus.overlaps(places)]
 
 
+def _dnp3_findings(points: Sequence[PointDefinition]) -> list[PointFinding]:
+    """Addresses that DNP3 does not have, do not suit their point, or are used twice in a station."""
+    findings = []
+    seen: dict[tuple[str, int, int], str] = {}
+    for row, point in enumerate(points):
+        if point.dnp3 is None:
+            continue
+        findings += [PointFinding(row, *wrong) for wrong in dnp3.address_findings(point.kind.value, point.dnp3)]
+        place = (point.station, point.dnp3.group, point.dnp3.index)
+        other = seen.setdefault(place, point.name)
+        if other != point.name:
+            text = f"index {place[2]} of group {place[1]} is already that of {other}"
+            findings.append(PointFinding(row, "dnp3_index", text))
+    return findings
+
+
 def _feedback_findings(points: Sequence[PointDefinition]) -> list[PointFinding]:
     inputs = {(p.station, p.name): p for p in points if not p.kind.is_output}
     findings = []
@@ -337,8 +354,9 @@ COLUMNS = (
     "feedback",
     "control_model",
     *modbus.COLUMNS,
+    *dnp3.COLUMNS,
 )
-_MAY_BE_ABSENT = ("unit", "dead_band", "feedback", "control_model", *modbus.COLUMNS)
+_MAY_BE_ABSENT = ("unit", "dead_band", "feedback", "control_model", *modbus.COLUMNS, *dnp3.COLUMNS)
 
 
 def to_csv(points: PointMap, *, comment: str = "") -> str:
@@ -367,6 +385,7 @@ def _cells(point: PointDefinition) -> tuple[str, ...]:
         point.feedback,
         control_model,
         *modbus.to_cells(point.modbus),
+        *dnp3.to_cells(point.dnp3),
     )
 
 
@@ -500,7 +519,8 @@ def _definition(line: int, cells: Mapping[str, str], findings: list[PointFinding
     address = PointAddress(row.whole("common_address"), row.whole("ioa"), row.whole("type_id"))
     dead_band = row.number("dead_band")
     on_modbus, wrong = modbus.from_cells(cells)
-    findings += [PointFinding(-1, column, text, line) for column, text in wrong]
+    on_dnp3, wrong_dnp3 = dnp3.from_cells(row.text("kind"), cells)
+    findings += [PointFinding(-1, column, text, line) for column, text in (*wrong, *wrong_dnp3)]
     if kind is None or control_model is None:
         return None
     return PointDefinition(
@@ -515,4 +535,5 @@ def _definition(line: int, cells: Mapping[str, str], findings: list[PointFinding
         feedback=row.text("feedback"),
         control_model=control_model,
         modbus=on_modbus,
+        dnp3=on_dnp3,
     )
