@@ -75,7 +75,7 @@ NEXT_CYCLE = (
     ("control_room", "clock", ("control_room_wanted", "control_room_changed")),
     ("recorder", "clock", ("recorded",)),
     ("recorder", "director", ("plant_state",)),
-    ("field", "grid", ("closed", "closings")),
+    ("field", "grid", ("closed", "closings", "regulation")),
     ("control_room", "field", ("tokens_down",)),
 )
 
@@ -354,6 +354,7 @@ class _Builder:
             "plant_state": False,
             "closed": self.p.plant.switches.normally_closed.copy(),
             "closings": [],
+            "regulation": None,
             "tokens_down": [],
         }
 

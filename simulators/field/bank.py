@@ -23,6 +23,7 @@ from simulators.field.indicator import IndicatorFailure
 from simulators.field.kernel import DeviceKernel
 from simulators.field.measurement import GridMeasurement, HeldMeasurement
 from simulators.field.record import Record
+from simulators.field.regulation.bank import RegulationBank
 from simulators.field.remote_terminal_unit import CommandRules, MeasurandScan, switch_row
 from twin.derive.settings import DeviceSettings
 from twin.errors import Blame, TwinError
@@ -87,10 +88,17 @@ class FieldBank:
         self._plant.attach(self._bays)
         self._awake = np.zeros(len(self._bays), dtype=np.bool_)
         self._pickup_a, self._indicator_a = _pickups(self._bays)
-        scanned = [point for point in points if point.kind is PointKind.MEASURAND]
+        self.regulation = RegulationBank(network, derivation.devices, points, self._kernel, self._record)
+        bay_points = [point for point in points if not self.regulation.takes(point)]
+        scanned = [point for point in bay_points if point.kind is PointKind.MEASURAND]
         error = np.random.default_rng(seed).uniform(-transducer_class, transducer_class, len(scanned))
         self._scan = MeasurandScan(network, scanned, 1.0 + error / 100.0)
-        self._rules = CommandRules(network, points, self._bays)
+        self._rules = CommandRules(network, bay_points, self._bays)
+        self._regulated = {
+            (point.station, point.name): point
+            for point in points
+            if point.kind.is_output and self.regulation.takes(point)
+        }
 
     # what the plant is
 
@@ -115,6 +123,10 @@ class FieldBank:
         """The earliest pending device event; ``NEVER`` if the devices wait for the grid."""
         return self._kernel.next_due()
 
+    def next_wanted_ms(self) -> SimTime:
+        """When a new measurement is wanted although no device event is pending."""
+        return self.regulation.next_wanted(self.now)
+
     # time
 
     def advance(self, to_ms: SimTime) -> None:
@@ -131,6 +143,7 @@ class FieldBank:
         for row in np.flatnonzero(wake).tolist():
             self._bays[row].measure(now)
             self._awake[row] = self._bays[row].awake(now)
+        self.regulation.measure(grid.v_kv / self.network.nodes.v_nominal_kv, grid.generation_kw, now)
         self._kernel.advance(now)  # stages without delay
         self._record.samples += self._scan.scan(held.measurands, now)
 
@@ -145,6 +158,8 @@ class FieldBank:
         """Check a command again and start it; returns the rule that refuses it, or an empty string."""
         self._kernel.advance(now)
         rule = self._check(command, "operate", now)
+        if not rule and (point := self._regulated.get((command.station, command.point))):
+            return self.regulation.operate(point, command, now)
         switch = self._rules.switch(command)
         if rule or switch is None:
             return rule
@@ -167,6 +182,14 @@ class FieldBank:
             UnknownSwitchError, UnknownFailureError: there is no such switch or failure.
         """
         self._bay(switch).fail_drive(_failure(DriveFailure, switch, operation), self.now)
+
+    def transducer_fails(self, point: str, reads: float | None) -> None:
+        """From now on a measurand shows ``reads`` times what it measures; None: always what it shows now.
+
+        Raises:
+            UnmeasurablePointError: no transducer measures this point.
+        """
+        self._scan.fail(point, reads)
 
     def indicator_fails(self, switch: int | str, mode: str | None) -> None:
         """The indicator is ``silent``, ``false`` (indicates forward at once) or ``reversed``; None repairs it.
@@ -210,7 +233,7 @@ class FieldBank:
 
     def image(self) -> list[Sample]:
         """The present value of every input point, for an interrogation; indications first, then measurands."""
-        return self._plant.image() + self._scan.image()
+        return self._plant.image() + self._scan.image() + self.regulation.image()
 
     # snapshot
 
@@ -222,6 +245,7 @@ class FieldBank:
             "kernel": self._kernel.snapshot(),
             "plant": self._plant.snapshot(),
             "scan": self._scan.snapshot(),
+            "regulation": self.regulation.snapshot(),
             "awake": np.flatnonzero(self._awake).tolist(),
         }
         return json.dumps(state, separators=(",", ":"), allow_nan=False).encode()
@@ -240,6 +264,7 @@ class FieldBank:
         self._plant.restore(state["plant"])
         self._kernel.restore(state["kernel"])
         self._scan.restore(state["scan"])
+        self.regulation.restore(state["regulation"])
         self._awake[:] = False
         self._awake[state["awake"]] = True
 
@@ -249,7 +274,8 @@ class FieldBank:
     def _check(self, command: StationCommand, phase: str, now: SimTime) -> str:
         data = {"phase": phase, "point": command.point, "value": command.value, "ticket": command.ticket}
         self._record.write("command_received", command.station, data, now)
-        rule = self._rules.refusal(command)
+        point = self._regulated.get((command.station, command.point))
+        rule = self.regulation.refusal(point, command.value, now) if point else self._rules.refusal(command)
         if rule:
             self._record.write("refused", command.station, {**data, "rule": rule}, now)
         return rule

@@ -35,8 +35,9 @@ class GridMeasurement:
     """The grid at an instant. Node arrays: ``v_kv``, ``energised``; the others have one entry a switch.
 
     Load quantities count positive from the switch's node into its branch. ``i_fault_a`` is 0 where no fault
-    current flows; ``fault_into_branch`` is its direction and meaningless where it is 0. ``f_hz`` is the frequency of
-    each node, 0 where dead (None: nominal); ``course`` what it will be if nothing else happens (None: as it is).
+    current flows; ``fault_into_branch`` is its direction and meaningless where it is 0. ``generation_kw`` is what each
+    generating unit feeds in (None: as before). ``f_hz`` is the frequency of each node, 0 where dead (None: nominal);
+    ``course`` what it will be if nothing else happens (None: as it is).
     """
 
     v_kv: Floats
@@ -46,6 +47,7 @@ class GridMeasurement:
     q_kvar: Floats
     i_fault_a: Floats
     fault_into_branch: Bools
+    generation_kw: Floats | None = None
     f_hz: Floats | None = None
     course: FrequencyCourse | None = None
 

@@ -66,7 +66,7 @@ class FieldSimulator(CycleSimulator):
     """All stations with their devices."""
 
     INPUTS = ("measurement", "actions", "tokens_down")
-    OUTPUTS = ("closed", "closings", "tokens_up", "field_wanted", "field_changed", "field_journal")
+    OUTPUTS = ("closed", "closings", "regulation", "tokens_up", "field_wanted", "field_changed", "field_journal")
     PART = "field"
 
     def __init__(self, context: RunContext, *, bank: FieldBank, desk: CommandDesk, stations: LockstepStations) -> None:
@@ -75,6 +75,7 @@ class FieldSimulator(CycleSimulator):
         self._desk = desk
         self._stations = stations
         self._closed = bank.closed
+        self._regulation = bank.regulation.settings()
         self._started = False
 
     def cycle(self, now: SimTime, received: dict[str, Any]) -> dict[str, Any]:
@@ -117,15 +118,17 @@ class FieldSimulator(CycleSimulator):
 
     def _results(self) -> dict[str, Any]:
         closed = self._bank.closed
-        changed = not (closed == self._closed).all()
-        self._closed = closed
+        regulation = self._bank.regulation.settings()
+        changed = not (closed == self._closed).all() or regulation != self._regulation
+        self._closed, self._regulation = closed, regulation
         journal = self._bank.take_journal()
         self._bank.take_closings()
         return {
             "closed": closed,
             "closings": [_closing(entry) for entry in journal if _is_closing(entry)],
+            "regulation": regulation,
             "tokens_up": self._stations.take_handovers(),
-            "field_wanted": min(self._bank.next_event_ms(), self._stations.next_wanted()),
+            "field_wanted": min(self._bank.next_event_ms(), self._bank.next_wanted_ms(), self._stations.next_wanted()),
             "field_changed": changed,
             "field_journal": journal,
         }
@@ -138,6 +141,8 @@ class FieldSimulator(CycleSimulator):
             self._bank.force_operate(data["switch"], data["closed"])
         elif action.kind == "device fault" and "switch" in data:
             self._bank.fail(data["switch"], data["fails_to"])
+        elif action.kind == "device fault" and "measurement" in data:
+            self._bank.transducer_fails(data["measurement"], data["reads"])
         elif action.kind == "device fault":
             self._bank.indicator_fails(data["indicator"], data["fails"])
         elif action.kind == "local":
@@ -161,6 +166,7 @@ class FieldSimulator(CycleSimulator):
         self._desk.restore(saved["desk"])
         self._stations.restore(saved["stations"])
         self._closed = self._bank.closed
+        self._regulation = self._bank.regulation.settings()
         self._started = True
 
     def reconnect(self, ports: Mapping[str, int]) -> None:

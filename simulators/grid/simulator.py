@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +34,8 @@ OVERLOAD_RESET = 0.98
 BY_HAND = ("command", "local", "scenario")
 OUTAGES = ("trip generator", "lose external network")
 INJECTIONS = ("p_kw", "q_kvar", "generation_kw", "generation_kvar")
+SOLVED_FOR = (*INJECTIONS, "closed", "tap_position", "shunt_steps")
+CLOSED = SOLVED_FOR.index("closed")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class GridState:
 class GridSimulator(CycleSimulator):
     """Solves the plant's network each cycle in which something changed."""
 
-    INPUTS = ("p_kw", "q_kvar", "generation_kw", "generation_kvar", "closed", "closings", "actions")
+    INPUTS = ("p_kw", "q_kvar", "generation_kw", "generation_kvar", "closed", "closings", "regulation", "actions")
     OUTPUTS = ("measurement", "grid_state", "grid_wanted", "grid_pace_ms", "grid_journal")
 
     def __init__(
@@ -131,6 +134,8 @@ class GridSimulator(CycleSimulator):
         if self._generation is not None:
             positions = self._generation.positions(self._closed)
             inputs = (*inputs[:2], self._generation.dispatch(inputs[2]), inputs[3], positions)
+        if regulation := received.get("regulation"):
+            inputs = _regulated(inputs, regulation)
         if self._result is None or not all(map(np.array_equal, inputs, self._inputs)):
             self._result = self._solve_for(inputs, now)
         if self._generation is not None:
@@ -139,11 +144,11 @@ class GridSimulator(CycleSimulator):
 
     def _solve_for(self, inputs: tuple[Any, ...], now: SimTime) -> PowerFlowResult:
         with self.context.stopwatch.watch("solver"):
-            self._flow.update(**dict(zip((*INJECTIONS, "closed"), inputs, strict=True)))
+            self._flow.update(**dict(zip(SOLVED_FOR, inputs, strict=False)))
             result = self._flow.solve()
         for sentence in drain_notes(self._flow):
             self._note(now, "solver", self._network.name, text=sentence)
-        if not self._inputs or not np.array_equal(inputs[-1], self._inputs[-1]):
+        if not self._inputs or not np.array_equal(inputs[CLOSED], self._inputs[CLOSED]):
             self._loops = int(self._topology.state(self._closed).loop_edges.size)
         self._inputs = inputs
         return result if self._generation is None else without_terminals(result, self._network.nodes.n)
@@ -232,7 +237,8 @@ class GridSimulator(CycleSimulator):
     def _measure(self, flow: PowerFlowResult, v_pu: Floats, faults: list[ShortCircuitResult]) -> GridMeasurement:
         seen = self._place.measure(self._closed, flow, v_pu, faults)
         course = None if self._generation is None else self._generation.course()
-        return replace(seen, f_hz=self._f_hz(flow), course=course)
+        generation_kw = self._inputs[SOLVED_FOR.index("generation_kw")]
+        return replace(seen, generation_kw=generation_kw, f_hz=self._f_hz(flow), course=course)
 
     def _f_hz(self, flow: PowerFlowResult) -> Floats:
         """The frequency of each node; nominal wherever there is voltage, if the plant has no machines."""
@@ -284,6 +290,15 @@ class GridSimulator(CycleSimulator):
         self._overloaded = dict.fromkeys(saved["overloaded"])
         if self._generation is not None:
             self._generation.restore(saved["generation"])
+
+
+def _regulated(inputs: tuple[Any, ...], regulation: Mapping[str, Sequence[float]]) -> tuple[Any, ...]:
+    """The inputs with the tap positions, capacitor steps and reactive powers that the field devices set."""
+    *head, generation_kvar, closed = inputs
+    generation_kvar = generation_kvar.copy()
+    generation_kvar[np.array(regulation["units"], dtype=np.intp)] = regulation["q_kvar"]
+    taps, steps = (np.array(regulation[name], dtype=np.int64) for name in ("tap_position", "shunt_steps"))
+    return (*head, generation_kvar, closed, taps, steps)
 
 
 class _SwitchPlaces:

@@ -19,15 +19,19 @@ import numpy as np
 from twin.derive.options import DeriveOptions
 from twin.derive.points import legible
 from twin.derive.ratings import fault_level_a, switch_rating_a
+from twin.derive.regulation import capacitor_banks, controlled_units, tap_changers
 from twin.derive.settings import (
     CURVE_RANGE,
     BreakerSettings,
+    CapacitorBankSettings,
     Curve,
     DeviceSettings,
     IndicatorSettings,
+    InverterSettings,
     LoadBreakSwitchSettings,
     RecloserSettings,
     RelaySettings,
+    TapChangerSettings,
     curve_time_ms,
 )
 from twin.network.model import Network, SwitchKind
@@ -55,6 +59,13 @@ def derive_devices(network: Network, options: DeriveOptions) -> DeviceSettings:
         breakers=tuple(BreakerSettings(switch=s.names[i]) for i in breakers),
         load_break_switches=tuple(LoadBreakSwitchSettings(switch=s.names[i]) for i in motor_driven),
         indicators=tuple(_indicator(network, int(i), options) for i in at_lines if s.kind[i] != SwitchKind.FUSE),
+        tap_changers=tuple(
+            TapChangerSettings(transformer=name, automatic=options.regulators) for name in tap_changers(network)
+        ),
+        capacitor_banks=tuple(CapacitorBankSettings(bank=name) for name in capacitor_banks(network)),
+        inverters=tuple(
+            InverterSettings(unit=name, curve=options.inverter_curve) for name in controlled_units(network, options)
+        ),
     )
 
 

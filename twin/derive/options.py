@@ -29,6 +29,15 @@ class DeriveOptions(Settings):
         default=400, ge=50, le=10_000, description="Operating time of the low stage for a fault at the busbar, ms"
     )
     indicator_pickup_factor: float = Field(default=1.5, gt=0, le=10, description="Indicator pickup over line rating")
+    inverters: bool = Field(
+        default=False, description="Telecontrol the reactive power of generating units that have a rating"
+    )
+    inverter_curve: str = Field(
+        default="", description="Q(V) characteristic of all inverters (ieee1547_a, ieee1547_b, vde_ar_n_4105); or none"
+    )
+    regulators: bool = Field(
+        default=False, description="Tap changers have their own voltage regulator, and refuse remote steps"
+    )
     overhead_share_for_reclosing: float = Field(
         default=0.5, ge=0, le=1, description="Feeders with more than this share of overhead line length reclose"
     )

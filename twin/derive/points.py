@@ -7,7 +7,7 @@ are when a point or a last bay is added:
     1000 + 10 s   position           2000 + 10 s + k   indications       3000 + k       node voltages
     6000 + 10 s   command            3000 + 10 s + k   i_a, p_kw, q_kvar
 
-From slot 100 on, the same again 10 000 higher.
+From slot 100 on, the same again 10 000 higher. Devices that act on the voltage: see ``regulation``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from twin.derive.options import DeriveOptions
 from twin.derive.ratings import switch_rating_a
+from twin.derive.regulation import regulation_points
 from twin.derive.settings import Station
 from twin.network.model import Network, SwitchKind
 from twin.points.model import PointAddress, PointDefinition, PointKind
@@ -57,6 +58,7 @@ class _PointMaker:
             yield self._voltage(station, node, order)
         for slot, switch in enumerate(station.bays, start=1):
             yield from self._bay(station, switch, slot)
+        yield from regulation_points(self.network, station, self.options)
 
     def _voltage(self, station: Station, node: str, order: int) -> PointDefinition:
         row = self.network.index[node].index

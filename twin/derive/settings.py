@@ -135,6 +135,40 @@ class IndicatorSettings(Settings):
     directional: bool = Field(default=True, description="Tells forward (into the line) from reverse")
 
 
+class TapChangerSettings(Settings):
+    """The on-load tap changer of a transformer, with or without its own voltage regulator."""
+
+    transformer: str = Field(min_length=1, description="Name of the transformer in the network")
+    step_ms: int = Field(default=5_000, ge=100, le=120_000, description="Time of one step, ms")
+    automatic: bool = Field(
+        default=False, description="Its own regulator holds the voltage of the low side; remote steps are refused"
+    )
+    v_set_pu: float = Field(default=1.0, ge=0.8, le=1.2, description="Set point of the regulator, pu")
+    half_band_pu: float = Field(default=0.0125, gt=0, le=0.1, description="Half the width of the regulator's band, pu")
+    delay_ms: int = Field(default=30_000, ge=0, le=600_000, description="Outside the band this long: first step, ms")
+    step_delay_ms: int = Field(default=10_000, ge=100, le=600_000, description="From one step to the next, ms")
+
+
+class CapacitorBankSettings(Settings):
+    """A switched capacitor bank."""
+
+    bank: str = Field(min_length=1, description="Name of the shunt compensator in the network")
+    step_ms: int = Field(default=1_000, ge=100, le=60_000, description="Time to switch one step in or out, ms")
+    discharge_ms: int = Field(
+        default=300_000, ge=0, le=3_600_000, description="Until a step that was taken out may go in again, ms"
+    )
+
+
+class InverterSettings(Settings):
+    """Reactive power of a converter-fed generating unit."""
+
+    unit: str = Field(min_length=1, description="Name of the generating unit in the network")
+    curve: str = Field(
+        default="", description="Q(V) characteristic by name (ieee1547_a, ieee1547_b, vde_ar_n_4105); empty: set point"
+    )
+    response_s: float = Field(default=5.0, gt=0, le=600, description="Time to 90 % of a new set point, s")
+
+
 class DeviceSettings(Settings):
     """The settings of all field devices of a network, each list in the order of the network's switches."""
 
@@ -143,3 +177,6 @@ class DeviceSettings(Settings):
     breakers: tuple[BreakerSettings, ...] = ()
     load_break_switches: tuple[LoadBreakSwitchSettings, ...] = ()
     indicators: tuple[IndicatorSettings, ...] = ()
+    tap_changers: tuple[TapChangerSettings, ...] = ()
+    capacitor_banks: tuple[CapacitorBankSettings, ...] = ()
+    inverters: tuple[InverterSettings, ...] = ()

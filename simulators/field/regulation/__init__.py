@@ -1,0 +1,1 @@
+"""Devices that act on the voltage: tap changers, capacitor banks, inverters."""
