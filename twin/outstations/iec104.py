@@ -118,6 +118,10 @@ class Iec104Outstation:
         self._sessions.append(session)
         return session
 
+    def open_session_from(self, address: str, now: SimTime) -> Iec104OutstationSession:
+        """A master connected from an IP address."""
+        return self.open_session(now, address)
+
     def close_session(self, session: Iec104OutstationSession, now: SimTime) -> None:
         self._sessions.remove(session)
         if session.group is None:

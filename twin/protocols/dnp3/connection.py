@@ -21,10 +21,13 @@ SILENT = "no answer of the data link within {ms} ms"
 class LinkEnd:
     """This end of the pair (``local``, ``remote``) on one connection.
 
-    ``close_reason`` is set where the peer's data link does not answer any more.
+    ``close_reason`` is set where the peer's data link does not answer any more. With ``watched`` unset, a peer that
+    has never been heard is not asked for its link status.
     """
 
-    def __init__(self, local: int, remote: int, *, master: bool, settings: LinkSettings, now: SimTime) -> None:
+    def __init__(
+        self, local: int, remote: int, *, master: bool, settings: LinkSettings, now: SimTime, watched: bool = True
+    ) -> None:
         self.local, self.remote = local, remote
         self.close_reason = ""
         self._master = master
@@ -38,7 +41,7 @@ class LinkEnd:
         self._pending: Frame | None = None
         self._tries = 0
         self._answer_by: SimTime = NEVER
-        self._heard_ms = now
+        self._heard_ms = now if watched else NEVER
 
     # what arrives
 
