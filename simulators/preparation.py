@@ -21,6 +21,7 @@ from twin.network import load_network
 from twin.network.edit import NetworkEdit, NothingToChangeError
 from twin.network.model import Network, SwitchKind
 from twin.network.topology import Topology
+from twin.points.model import PointKind
 from twin.scenario import Finding, PlantNamespace, Quantity, Scenario, ScenarioError, load_scenario, resolve
 from twin.scenario.events import (
     CallAction,
@@ -82,7 +83,11 @@ def prepare(path: Path) -> Preparation:
     settings = room_settings(scenario.applications)
     namespace = PlantNamespace(plant, calculated_points(plant, derivation.points, settings))
     stations = [station.name for station in derivation.remote_stations]
-    findings = [*resolve(scenario, namespace, stations), *_plant_findings(scenario, plant)]
+    findings = [
+        *resolve(scenario, namespace, stations),
+        *_plant_findings(scenario, plant),
+        *_measurement_findings(scenario, derivation),
+    ]
     if findings:
         raise ScenarioError(sorted(set(findings)))
     return Preparation(
@@ -139,6 +144,15 @@ def _outage_finding(scenario: Scenario, n: int, kind: str, what: str, known: Seq
     if action.name not in known:
         sentence = f"there is no {what} {action.name}{did_you_mean(action.name, known)}"
         yield scenario.source.finding(("events", n, kind, "name"), sentence)
+
+
+def _measurement_findings(scenario: Scenario, derivation: Derivation) -> Iterator[Finding]:
+    known = [point.name for point in derivation.points if point.kind is PointKind.MEASURAND]
+    for n, event in enumerate(scenario.events):
+        name = event.device_fault.measurement if event.device_fault else None
+        if name and name not in known:
+            sentence = f"there is no telemetered measurement {name}{did_you_mean(name, known)}"
+            yield scenario.source.finding(("events", n, "device fault", "measurement"), sentence)
 
 
 def _fault_problem(scenario: Scenario, event: Event, fault: FaultAction, plant: Network) -> str:
@@ -230,6 +244,10 @@ def _describe(action: Any, duration_ms: int) -> tuple[str, dict[str, Any], dict[
             if action.switch:
                 data = {"switch": action.switch, "fails_to": action.fails_to}
                 return action.switch, data, {"fails_to": action.fails_to}
+            if action.measurement:
+                data = {"measurement": action.measurement, "reads": action.reads}
+                told = {"fails": "stuck"} if action.reads is None else {"reads": action.reads}
+                return action.measurement, data, told
             return (
                 str(action.indicator),
                 {"indicator": action.indicator, "fails": action.fails},

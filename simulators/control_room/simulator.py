@@ -17,11 +17,13 @@ from simulators.cycle import CycleSimulator, RunContext
 from simulators.recorder import ControlRoomState
 from twin.control_room import ControlRoom
 from twin.links.lockstep import LockstepLinks
-from twin.points.model import DoublePosition
+from twin.points.model import DoublePosition, Quality
 from twin.scada.point_database import PointDatabase
 from twin.scenario import PlantNamespace
 from twin.timebase import SimTime
 from twin.transport import Handover
+
+UNUSABLE = int(Quality.INVALID | Quality.NOT_TOPICAL | Quality.BLOCKED | Quality.OVERFLOW)
 
 
 class ControlRoomSimulator(CycleSimulator):
@@ -115,7 +117,7 @@ class _CalculatedValues:
         self._view = database.view([name for name in names if name in database])
 
     def read(self) -> Any:
-        """The values, NaN where the quality is not good."""
+        """The values, NaN where the quality says that they must not be used; substituted ones may."""
         values = np.full(self._there.size, np.nan)
-        values[self._there] = np.where(self._view.good, self._view.values, np.nan)
+        values[self._there] = np.where((self._view.quality & UNUSABLE) == 0, self._view.values, np.nan)
         return values

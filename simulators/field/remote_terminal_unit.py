@@ -42,27 +42,44 @@ class MeasurandScan:
     """Scans the measurands of all stations and finds those that left their dead band.
 
     ``source`` is the concatenation of node voltages and switch currents, active and reactive powers, in the order
-    of ``MEASURANDS``. ``gain`` is each transducer's own ratio error, fixed for the run.
+    of ``MEASURANDS``. ``gain`` is each transducer's own ratio error; a transducer that fails takes another one, or
+    sticks to what it showed.
     """
 
     def __init__(self, network: Network, points: Sequence[PointDefinition], gain: Floats) -> None:
         self._points = tuple(points)
         self._row = np.array([_source_row(network, point) for point in points], dtype=np.intp)
         self._dead_band = np.array([point.dead_band for point in points])
-        self._gain = gain
+        self._gain = gain.copy()
+        self._stuck = np.zeros(len(points), dtype=np.bool_)
+        self._row_of = {point.name: row for row, point in enumerate(points)}
         self._value = np.full(len(points), np.nan)
         self._sent = np.full(len(points), np.nan)
         self._scanned_ms = 0
 
     def scan(self, source: Floats, now: SimTime) -> list[Sample]:
         """Take the values at ``now``; returns the samples of those that changed by more than their dead band."""
-        self._value, self._scanned_ms = source[self._row] * self._gain, now
+        self._value = np.where(self._stuck, self._value, source[self._row] * self._gain)
+        self._scanned_ms = now
         kept = np.abs(self._value - self._sent) <= self._dead_band
         if kept.all():
             return []
         changed = ~kept & ~(np.isnan(self._value) & np.isnan(self._sent))
         self._sent = np.where(changed, self._value, self._sent)
         return [self._sample(row, spontaneous=True) for row in np.flatnonzero(changed).tolist()]
+
+    def fail(self, point: str, reads: float | None) -> None:
+        """From now on a transducer shows ``reads`` times what it measures; None: always what it shows now.
+
+        Raises:
+            UnmeasurablePointError: no transducer measures this point.
+        """
+        if point not in self._row_of:
+            raise UnmeasurablePointError("", point, point.rpartition(".")[0], point.rpartition(".")[2])
+        row = self._row_of[point]
+        self._stuck[row] = reads is None
+        if reads is not None:
+            self._gain[row] = reads
 
     def image(self) -> list[Sample]:
         """The last scan of every measurand; invalid where nothing has been measured."""
@@ -71,11 +88,13 @@ class MeasurandScan:
     def snapshot(self) -> dict[str, Any]:
         """State ready for JSON."""
         values = {"value": self._value, "sent": self._sent}
-        return {"scanned_ms": self._scanned_ms, **{k: _without_nan(v) for k, v in values.items()}}
+        failures = {"gain": self._gain.tolist(), "stuck": self._stuck.tolist()}
+        return {"scanned_ms": self._scanned_ms, **failures, **{k: _without_nan(v) for k, v in values.items()}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Stand as in ``state``."""
         self._value, self._sent = (np.array(state[k], dtype=np.float64) for k in ("value", "sent"))
+        self._gain, self._stuck = np.array(state["gain"]), np.array(state["stuck"], dtype=np.bool_)
         self._scanned_ms = state["scanned_ms"]
 
     def _sample(self, row: int, *, spontaneous: bool) -> Sample:

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from twin.control_room.settings import FlisrDeskSettings
+from twin.control_room.settings import FlisrDeskSettings, LoadModelSettings, StateEstimationDeskSettings
 from twin.dms.flisr import FlisrSettings
-from twin.scenario.model import FlisrScenario
+from twin.dms.state_estimation import StateEstimationSettings
+from twin.scenario.model import FlisrScenario, LoadModelScenario, StateEstimationScenario
+
+
+def load_model_settings(block: LoadModelScenario) -> LoadModelSettings:
+    """Expected demand."""
+    return LoadModelSettings(profile=block.load_profile, scale=block.load_scale, spread=block.load_spread)
+
+
+def state_estimation_settings(block: StateEstimationScenario) -> StateEstimationDeskSettings:
+    """State estimation."""
+    return StateEstimationDeskSettings(
+        mode=block.mode,
+        period_ms=block.period,
+        settle_ms=block.settle,
+        load_model=load_model_settings(block),
+        limits=StateEstimationSettings(false_alarm=block.false_alarm),
+    )
 
 
 def flisr_settings(block: FlisrScenario) -> FlisrDeskSettings:

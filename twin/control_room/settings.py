@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from twin.dms.flisr import FlisrSettings
+from twin.dms.state_estimation import StateEstimationSettings
 
 Mode = Literal["off", "advisory", "automatic"]
 
@@ -32,9 +33,33 @@ class FlisrDeskSettings(ApplicationSettings):
     limits: FlisrSettings = Field(default_factory=FlisrSettings, description="Limits and habits of FLISR")
 
 
+class LoadModelSettings(BaseModel):
+    """What consumers are expected to take."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: Literal["flat", "winter-weekday"] = Field(
+        default="flat", description="Factor of rated demand by load class and time of day (UTC)"
+    )
+    scale: float = Field(default=1.0, ge=0, le=10, description="Rated demand times this")
+    spread: float = Field(default=0.5, gt=0, le=5, description="Standard deviation, as a part of the rated demand")
+
+
+class StateEstimationDeskSettings(ApplicationSettings):
+    """State estimation. It operates nothing; in mode automatic its result rests on suspected switch positions."""
+
+    period_ms: int = Field(default=10_000, ge=1_000, le=3_600_000, description="Time from one look to the next")
+    settle_ms: int = Field(default=3_000, ge=0, le=600_000, description="Wait after a switch has moved")
+    load_model: LoadModelSettings = Field(default_factory=LoadModelSettings, description="Expected demand")
+    limits: StateEstimationSettings = Field(default_factory=StateEstimationSettings, description="Accuracies and tests")
+
+
 class ControlRoomSettings(BaseModel):
     """Which applications run, in which mode and within which limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    state_estimation: StateEstimationDeskSettings = Field(
+        default_factory=StateEstimationDeskSettings, description="State estimation"
+    )
     flisr: FlisrDeskSettings = Field(default_factory=FlisrDeskSettings, description="FLISR")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from twin.scenario.fields import Condition, Flag, Name, ScenarioModel, exactly_one, given, keys, one_of
-from twin.units import DurationMs, Fraction, PlaceOnLine, PositiveDurationMs, ResistanceOhm
+from twin.units import DurationMs, Fraction, InUnit, PlaceOnLine, PositiveDurationMs, ResistanceOhm, Unit
 
 FaultKindName = Literal["three-phase", "phase-to-phase", "phase-to-phase-to-earth", "phase-to-earth"]
 PositionName = Literal["open", "closed"]
@@ -67,7 +67,7 @@ class LoadAction(ScenarioModel):
 
 
 class DeviceFaultAction(ScenarioModel):
-    """A field device fails: a switch's drive, or a fault passage indicator."""
+    """A field device fails: a switch's drive, a fault passage indicator, or a measurement."""
 
     switch: Name | None = None
     """The switch whose drive fails; goes with fails to."""
@@ -75,8 +75,13 @@ class DeviceFaultAction(ScenarioModel):
     """The operation that the drive no longer makes."""
     indicator: Name | None = None
     """The switch whose fault passage indicator fails; goes with fails."""
-    fails: Literal["silent", "false"] | None = None
-    """The indicator says nothing (silent), or indicates the passage of a fault that is not there (false)."""
+    measurement: Name | None = None
+    """The telemetered measurement that fails, such as CB_1.p_kw; goes with reads or fails."""
+    reads: Annotated[float, InUnit(Unit.FRACTION)] | None = None
+    """What the measurement shows from now on, as a percentage of the true value; 100 % repairs it."""
+    fails: Literal["silent", "false", "stuck"] | None = None
+    """The indicator says nothing (silent), or indicates the passage of a fault that is not there (false); the
+    measurement always shows what it shows now (stuck)."""
 
     @field_validator("fails", mode="before")
     @classmethod
@@ -85,11 +90,13 @@ class DeviceFaultAction(ScenarioModel):
 
     @model_validator(mode="after")
     def _one_device(self) -> Self:
-        found = given(self, "switch", "fails_to", "indicator", "fails")
-        if found not in (["switch", "fails to"], ["indicator", "fails"]):
+        found = given(self, "switch", "fails_to", "indicator", "measurement", "reads", "fails")
+        forms = (["switch", "fails to"], ["indicator", "fails"], ["measurement", "reads"], ["measurement", "fails"])
+        if found not in forms or (self.fails is not None and (self.fails == "stuck") != (self.measurement is not None)):
             raise ValueError(
-                "a device fault is {switch: NAME, fails to: open or close} "
-                "or {indicator: SWITCH, fails: silent or false}"
+                "a device fault is {switch: NAME, fails to: open or close}, "
+                "{indicator: SWITCH, fails: silent or false}, {measurement: POINT, fails: stuck} "
+                "or {measurement: POINT, reads: 120 %}"
             )
         return self
 

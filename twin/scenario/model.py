@@ -117,9 +117,35 @@ class FlisrScenario(ScenarioModel):
     """Without any fault indication, take the section behind the feeder's head as faulty; otherwise make no plan."""
 
 
+class LoadModelScenario(ScenarioModel):
+    """What the control room expects consumers to take."""
+
+    load_profile: Literal["flat", "winter-weekday"] = "flat"
+    """How expected demand goes with the time of day."""
+    load_scale: Fraction = 1.0
+    """Expected demand as a percentage of the rated one."""
+    load_spread: Annotated[float, InUnit(Unit.FRACTION, above=0.0, high=5.0)] = 0.5
+    """Standard deviation of expected demand, as a percentage of the rated one."""
+
+
+class StateEstimationScenario(LoadModelScenario):
+    """The most likely state of the network, with wrong measurements and suspect switch positions."""
+
+    mode: Literal["off", "advisory", "automatic"] = "off"
+    """off; advisory: suspect switch positions are reported; automatic: results rest on them as well."""
+    period: Annotated[int, InUnit(Unit.MILLISECOND, low=1_000)] = 10_000
+    """The time from one look to the next."""
+    settle: DurationMs = 3_000
+    """How long to wait after a switch has moved."""
+    false_alarm: Annotated[float, InUnit(Unit.FRACTION, above=0.0, high=0.5)] = 0.001
+    """The probability to suspect something in one look though nothing is wrong."""
+
+
 class Applications(ScenarioModel):
     """The applications of the control room."""
 
+    state_estimation: StateEstimationScenario = StateEstimationScenario()
+    """The most likely state of the network."""
     flisr: FlisrScenario = FlisrScenario()
     """Fault location, isolation and service restoration."""
 

@@ -30,7 +30,7 @@ class PlantState:
     Switch quantities count positive from the switch's node into its branch. ``loading`` and
     ``branch_i_a`` (larger end) go over the branches, lines first. ``closed_onto_fault`` is True at a cycle in which
     a switch was closed onto a fault. ``scada_position`` holds the control room's telemetered position
-    of each switch. ``calculated`` are the calculated points of the namespace, NaN where their quality is not good.
+    of each switch. ``calculated`` are the calculated points of the namespace, NaN where they must not be used.
     ``v_min_pu`` and ``v_max_pu`` go over energised nodes and are NaN if there is none. ``f_hz`` is the frequency of
     each node, 0 where dead; ``frequency_min`` the lowest of any live island since the cycle before, NaN if none is.
     """
@@ -103,7 +103,7 @@ ATTRIBUTES: dict[EquipmentKind, dict[str, tuple[Unit, str]]] = {
 
 SCADA_PREFIX = "scada."
 GOOD = "good"
-"""Behind the name of a calculated point: whether its quality is good."""
+"""Behind the name of a calculated point: whether it may be used."""
 
 
 class EquipmentNames(Namespace, Protocol):
@@ -123,7 +123,7 @@ class PlantNamespace:
 
     ``CB_1.position``, ``N8.v_pu``, ``L3-8.loading``, ``scada.CB_1.position``, ``customers_interrupted``, and the
     ``calculated`` points of the control room by their names, in the order of the state's array; with ``.good`` behind
-    it such a name is true while the quality is good.
+    it such a name is true while the value may be used.
     """
 
     def __init__(self, network: Network, calculated: Sequence[PointDefinition] = ()) -> None:

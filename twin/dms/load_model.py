@@ -1,0 +1,59 @@
+"""What consumers are expected to take: rated demand times the profile of their class at the time of day.
+
+Gives state estimation its pseudo-measurements and load allocation its start. A forecast plugs in by being a
+:class:`DemandModel` too. Not a measurement: each value carries the standard deviation that it deserves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import numpy as np
+
+from twin.network.load_profiles import CLASSES, Profile, class_factors
+from twin.network.model import Floats, Network
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Expected demand of each consumer, kW and kvar, with standard deviations; all arrays of shape (n_consumers,).
+
+    Balanced: the sum of the phases. A three-phase model would add a last axis of the phases to every array.
+    """
+
+    p_kw: Floats
+    q_kvar: Floats
+    sigma_p_kw: Floats
+    sigma_q_kvar: Floats
+
+
+class DemandModel(Protocol):
+    """Whatever can say what consumers take at an instant: load profiles, a forecast."""
+
+    def at(self, instant: datetime) -> Demand:
+        """The demand expected at a UTC instant."""
+        ...
+
+
+class ProfiledDemand:
+    """Rated demand x class profile; ``spread`` is the standard deviation as a part of the rated demand.
+
+    Rated kW and kvar stand for the rating of the supply point, so that consumers of one class differ by their kVA.
+    """
+
+    def __init__(self, network: Network, profile: Profile, *, scale: float = 1.0, spread: float = 0.5) -> None:
+        consumers = network.consumers
+        self._p_kw, self._q_kvar = scale * consumers.p_kw, scale * consumers.q_kvar
+        self._class = np.array([CLASSES.index(name) for name in consumers.load_class], dtype=np.intp)
+        self._profile = profile
+        rated_kva = np.hypot(self._p_kw, self._q_kvar)
+        self._sigma = np.maximum(spread * rated_kva, 1e-3 * max(float(rated_kva.max(initial=1.0)), 1.0))
+
+    def at(self, instant: datetime) -> Demand:
+        """The demand at a UTC instant."""
+        utc = instant.astimezone(UTC)
+        ms_of_day = ((utc.hour * 60 + utc.minute) * 60 + utc.second) * 1_000 + utc.microsecond // 1_000
+        factor = class_factors(self._profile, ms_of_day)[self._class]
+        return Demand(self._p_kw * factor, self._q_kvar * factor, self._sigma, self._sigma)

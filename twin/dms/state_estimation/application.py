@@ -1,0 +1,206 @@
+"""State estimation as an application: from one image of the point database to the state and its doubts.
+
+The solution method is that of ``twin.solvers.state_estimation``. Here is what goes into it (telemetry, expected values,
+switches as far as they are known) and what its tests mean. Equal images give equal results; nothing is carried over.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from twin.dms.state_estimation.expected import Expected
+from twin.dms.state_estimation.fit import Fit, fit
+from twin.dms.state_estimation.frame import Frame, Frames, names_of
+from twin.dms.state_estimation.model import EstimationResult, Gap, Image, Standing, WrongPoint
+from twin.dms.state_estimation.settings import StateEstimationSettings
+from twin.dms.state_estimation.suspects import Explanation, Suspicion
+from twin.dms.state_estimation.telemetry import MeasuredPoints
+from twin.dms.topology import SupplyState
+from twin.network.model import Bools, Ints, Network
+from twin.solvers.state_estimation import (
+    BadDataSettings,
+    BadMeasurement,
+    IslandObservability,
+    MeasurementKind,
+    Measurements,
+    StateEstimator,
+)
+
+_UNITS = {
+    MeasurementKind.V_PU: "kV",
+    MeasurementKind.P_FLOW_KW: "kW",
+    MeasurementKind.Q_FLOW_KVAR: "kvar",
+    MeasurementKind.I_FLOW_A: "A",
+}
+
+
+class StateEstimation:
+    """Compiled once on a network and its points; :meth:`run` for every image."""
+
+    def __init__(self, network: Network, points: MeasuredPoints, settings: StateEstimationSettings) -> None:
+        self.network = network
+        self.points = points
+        self.settings = settings
+        self._frames = Frames(network, settings.unknown_rating_a)
+        self._expected = Expected(network, settings)
+        self._bad_data = BadDataSettings(settings.false_alarm, max_removals=settings.max_removals)
+        passive = self._expected.passive
+        self._suspicion = Suspicion(network, points, passive, self._bad_data, settings.max_suspects)
+        self._kept: tuple[bytes, StateEstimator, tuple[Gap, ...]] | None = None
+
+    def run(self, image: Image) -> EstimationResult:
+        """Estimate the state that an image shows.
+
+        Raises:
+            EstimationDivergedError: no state fits an observable island.
+        """
+        frame = self._frames.frame(image.position, image.position_quality)
+        m = self._measurements(image, frame)
+        estimator, gaps = self._estimator(frame, m)
+        found = fit(estimator, frame, m, self.points.n, self._bad_data)
+        explained = self._suspicion.explain(estimator, frame, m, found)
+        if found.clean.removed:
+            self._kept = None  # its order of elimination now suits fewer measurements
+        return self._result(frame, m, found, explained, gaps)
+
+    # -- what goes in ---------------------------------------------------------------------------------------------
+
+    def _measurements(self, image: Image, frame: Frame) -> Measurements:
+        telemetry = self.points.measurements(image.values, image.good)
+        flow = self.points.switch >= 0
+        branch = np.where(flow, self.points.place, 0)
+        if self.network.n_branches:
+            telemetry.value[flow & frame.left_out[branch]] = np.nan
+        expected = self._expected.measurements(
+            image.demand, image.generation_kw, image.generation_kvar, frame.slack_kva
+        )
+        return Measurements.join(telemetry, expected)
+
+    def _estimator(self, frame: Frame, m: Measurements) -> tuple[StateEstimator, tuple[Gap, ...]]:
+        """Made anew whenever a switch or an available point differs, so that no estimate depends on those before."""
+        key = frame.key + np.isfinite(m.value).tobytes()
+        if self._kept is None or self._kept[0] != key:
+            estimator = self._fresh(frame)
+            self._kept = (key, estimator, self._gaps(frame, m, estimator))
+        return self._kept[1], self._kept[2]
+
+    def _fresh(self, frame: Frame) -> StateEstimator:
+        estimator = StateEstimator(self.network, zero_injection=self._expected.passive & (frame.slack_kva == 0))
+        estimator.update(closed=frame.closed)
+        return estimator
+
+    def _gaps(self, frame: Frame, m: Measurements, estimator: StateEstimator) -> tuple[Gap, ...]:
+        """What telemetry alone does not determine, and whether expected demand does."""
+        value = m.value.copy()
+        value[self.points.n :] = np.nan
+        bare = self._fresh(frame).observability(m.with_values(value))
+        open_ = {island.source for island in estimator.observability(m)}
+        return tuple(self._gap(island, island.source not in open_, frame) for island in bare)
+
+    def _gap(self, island: IslandObservability, bridged: bool, frame: Frame) -> Gap:
+        nodes = tuple(self.network.nodes.names[node] for node in island.unobservable)
+        few = ", ".join(nodes[:5]) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
+        then = "expected demand is used there" if bridged else "so nothing is estimated in this island"
+        cause = f"; {', '.join(names_of(self.network, frame.unknown.tolist()))} unknown" if frame.unknown.size else ""
+        why = (
+            f"Telemetry leaves {island.missing} quantities open in the island of {island.source}, at {few}{cause}; "
+            f"{then}."
+        )
+        return Gap(island.source, island.missing, nodes, bridged, why)
+
+    # -- what comes out -------------------------------------------------------------------------------------------
+
+    def _result(
+        self, frame: Frame, m: Measurements, found: Fit, explained: Explanation | None, gaps: tuple[Gap, ...]
+    ) -> EstimationResult:
+        assumed = explained is not None and self.settings.assume_suspected
+        used = explained.fit if explained is not None and assumed else found
+        suspects = () if explained is None else (explained.suspect,)
+        # what one switch explains is not held against the points
+        wrong = used.removed if explained is None or assumed else explained.fit.removed
+        node = self._nodes(frame, used, gaps)
+        if explained is not None:
+            self._mark(node, found.rows, Standing.EXPECTED if assumed else Standing.DOUBTFUL)
+        for island in used.estimate.islands:
+            if island.suspicious:
+                node[island.nodes] = np.maximum(node[island.nodes], Standing.DOUBTFUL)
+        return EstimationResult(
+            estimate=used.estimate,
+            node=node,
+            branch=self._branches(frame, node),
+            telemetered=int(np.count_nonzero(used.estimate.used[: self.points.n])),
+            wrong_points=tuple(self._wrong(bad, m) for bad in wrong)
+            + (() if explained is not None else tuple(self._outside(row, m) for row in found.outside.tolist())),
+            suspects=suspects,
+            gaps=gaps,
+            unknown_switches=names_of(self.network, frame.unknown.tolist()),
+            islands=used.estimate.islands,
+            sentences=self._sentences(used),
+        )
+
+    def _nodes(self, frame: Frame, used: Fit, gaps: tuple[Gap, ...]) -> Ints:
+        node = np.full(self.network.nodes.n, int(Standing.MEASURED), dtype=np.int32)
+        for gap in gaps:
+            node[[self.network.index[name].index for name in gap.nodes]] = Standing.EXPECTED
+        node[~used.estimate.observable] = Standing.UNKNOWN
+        node[~used.estimate.state.energised] = Standing.DEAD
+        node[frame.node == SupplyState.UNKNOWN] = Standing.UNKNOWN
+        return node
+
+    def _branches(self, frame: Frame, node: Ints) -> Ints:
+        """As the worse of its ends; a dead end does not count beside a live one."""
+        network = self.network
+        ends = np.stack([node[network.branch_from], node[network.branch_to]])
+        live = np.where(ends == Standing.DEAD, -1, ends).max(axis=0, initial=-1)
+        branch: Ints = np.where(live < 0, int(Standing.DEAD), live).astype(np.int32)
+        branch[(frame.branch == SupplyState.UNKNOWN) | frame.left_out] = Standing.UNKNOWN
+        return branch
+
+    def _mark(self, node: Ints, rows: tuple[int, ...], standing: Standing) -> None:
+        """Lower what is known at the places of some points."""
+        for row in rows:
+            place = int(self.points.place[row])
+            at_branch = self.points.switch[row] >= 0
+            ends = [self.network.branch_from[place], self.network.branch_to[place]] if at_branch else [place]
+            known = [end for end in ends if node[end] < standing]
+            node[known] = standing
+
+    def _wrong(self, bad: BadMeasurement, m: Measurements) -> WrongPoint:
+        row = bad.measurement
+        factor, kind = float(self.points.factor[row]), MeasurementKind(int(self.points.kind[row]))
+        value = float(m.value[row]) / factor
+        estimate = value - bad.error / factor
+        could_be = tuple(self.points.names[other] for other in bad.indistinguishable if other < self.points.n)
+        name, unit = self.points.names[row], _UNITS[kind]
+        why = (
+            f"{name} reads {value:.4g} {unit}, but everything around it says {estimate:.4g} {unit} "
+            f"({abs(bad.normalised_residual):.1f} sigma); it is left out."
+        )
+        if could_be:
+            why += f" It could be {' or '.join(could_be)} just as well."
+        return WrongPoint(name, value, estimate, float(bad.normalised_residual), could_be, why)
+
+    def _outside(self, row: int, m: Measurements) -> WrongPoint:
+        value, name = float(m.value[row] / self.points.factor[row]), self.points.names[row]
+        unit = _UNITS[MeasurementKind(int(self.points.kind[row]))]
+        why = f"{name} reads {value:.4g} {unit}, but by the reported switch positions it is without supply."
+        return WrongPoint(name, value, 0.0, float(m.value[row] / m.sigma[row]), (), why)
+
+    def _sentences(self, used: Fit) -> tuple[str, ...]:
+        told = [
+            f"{self._expected.name(bad.measurement - self.points.n)} does not fit what is measured and is left out."
+            for bad in used.removed_expected
+        ]
+        told += [
+            f"Something is wrong in the island of {island.source} that no point or switch explains: the misfit is "
+            f"{island.objective:.3g}, the limit {island.chi_square_limit:.3g}."
+            for island in used.estimate.islands
+            if island.suspicious
+        ]
+        return tuple(told)
+
+
+def usable(standing: Ints) -> Bools:
+    """Where a result may be used: measured, expected, or dead for certain."""
+    good: Bools = (standing == Standing.MEASURED) | (standing == Standing.EXPECTED) | (standing == Standing.DEAD)
+    return good
