@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from twin.links.model import LinkEvent, MasterSession
+from twin.links.model import LinkEvent, MasterSession, PolledSession
 from twin.timebase import NEVER, SimTime
 from twin.transport import BARRIER_LIMIT_S, NOT_URGENT_MS, Endpoint, Handover, LockstepChannel, TelecontrolPath
 
@@ -22,6 +22,7 @@ class _Line:
 
     def __init__(self, session: MasterSession, endpoint: Endpoint, channel: LockstepChannel) -> None:
         self.session = session
+        self._polled = session if isinstance(session, PolledSession) else None
         self.endpoint = endpoint
         self.channel = channel
         self.dial_at: SimTime = NEVER
@@ -31,7 +32,9 @@ class _Line:
 
     def next_wanted(self) -> SimTime:
         """When a simulation step is wanted, so that neither end runs into a time-out that is only the step's."""
-        return min(self.channel.next_wanted(), min(self.session.next_timer(), self.dial_at) + NOT_URGENT_MS)
+        timer = min(self.session.next_timer(), self.dial_at) + NOT_URGENT_MS
+        urgent = NEVER if self._polled is None else self._polled.next_urgent()
+        return min(self.channel.next_wanted(), timer, urgent)
 
     def advance(self, now: SimTime) -> None:
         """Run arrivals, timers and dialling in the order of their times, up to ``now``."""
@@ -65,6 +68,8 @@ class _Line:
 
     def flush(self, at: SimTime, *, urgent: bool) -> None:
         """Send what the session has to say, and hang up where it asks for that."""
+        if self._polled is not None:
+            urgent = self._polled.is_urgent
         self.channel.send(self.session.payload_to_send(), at, urgent=urgent)
         if self.channel.is_open and (reason := self.session.close_reason):
             self.channel.close(at)

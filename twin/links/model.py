@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from twin.points.model import Sample
 from twin.timebase import SimTime
@@ -115,3 +115,21 @@ class MasterSession(Protocol):
     def take_events(self) -> list[LinkEvent]: ...
     def snapshot(self) -> Mapping[str, Any]: ...
     def restore(self, state: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class PolledSession(Protocol):
+    """What a :class:`MasterSession` has besides if it asks by a schedule and not all it asks is equally urgent.
+
+    In simulated time, what is urgent gets a simulation step at its time and at its arrival; the rest waits for a step
+    that something else needs.
+    """
+
+    def next_urgent(self) -> SimTime:
+        """When :meth:`MasterSession.tick` is needed next for something urgent; ``NEVER`` if not at all."""
+        ...
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether what is to be sent now holds something urgent."""
+        ...

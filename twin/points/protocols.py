@@ -6,8 +6,8 @@ and, where it does not use the address of IEC 60870-5-104, an address of its own
 
 from __future__ import annotations
 
-PROTOCOLS = ("iec104", "in_process")
+PROTOCOLS = ("iec104", "in_process", "modbus", "dnp3")
 """The protocols a station can be reached over, the usual one first."""
 
-PLANNED_PROTOCOLS = ("dnp3", "modbus")
+PLANNED_PROTOCOLS: tuple[str, ...] = ()
 """Protocols that are refused with a word of explanation."""

@@ -31,7 +31,7 @@ def test_loader__reads_the_design_example(design_example: str) -> None:
 
 def test_loader__refuses_the_protocol_that_is_planned(design_example: str) -> None:
     text = design_example.replace("in_process", "dnp3")
-    assert findings(text) == ["s.yaml:11: protocol: dnp3 is not available yet; known: iec104, in_process"]
+    assert findings(text) == ["s.yaml:11: protocol: dnp3 is not available yet; known: iec104, in_process, modbus"]
 
 
 def test_round_trip__resolved_scenario_reads_as_the_same(design_example: str) -> None:
@@ -199,10 +199,10 @@ def test_round_trip__every_key_of_the_language(scenario_text: Text) -> None:
         (["stations: {A: {protocol: iec103}}"],
          ["s.yaml:6: protocol: there is no protocol iec103; did you mean iec104?"]),
         (["stations: {A: {protocol: carrier-pigeon}}"],
-         ["s.yaml:6: protocol: there is no protocol carrier-pigeon; known: iec104, in_process"]),
-        (["stations: {A: {protocol: modbus, port: 0}}"],
+         ["s.yaml:6: protocol: there is no protocol carrier-pigeon; known: iec104, in_process, modbus"]),
+        (["stations: {A: {protocol: dnp3, port: 0}}"],
          ["s.yaml:6: port: 0 is too small, the least is 1",
-          "s.yaml:6: protocol: modbus is not available yet; known: iec104, in_process"]),
+          "s.yaml:6: protocol: dnp3 is not available yet; known: iec104, in_process, modbus"]),
         (["stations: {A: {loss: 120 %}}"], ["s.yaml:6: loss: 120 % is too large, the most is 100 %"]),
         (["events:", "  - {fault: {line: A}}"],
          ["s.yaml:7: the trigger of this event is missing; write one of: at, when"]),
@@ -322,7 +322,7 @@ def test_finding__head_of_the_scenario(scenario_text: Text, old: str, new: str, 
 def test_findings__are_all_collected_in_the_order_of_the_lines(scenario_text: Text) -> None:
     text = scenario_text("stations: {A: {protocol: dnp3}}", "seed: x", "sed: 1", "seed: 2", "events: [{at: 5}]")
     assert findings(text) == [
-        "s.yaml:6: protocol: dnp3 is not available yet; known: iec104, in_process",
+        "s.yaml:6: protocol: dnp3 is not available yet; known: iec104, in_process, modbus",
         "s.yaml:7: seed: x is not a whole number",
         "s.yaml:8: unknown key sed; did you mean seed?",
         "s.yaml:9: the key seed was already given in line 7; keep one",
