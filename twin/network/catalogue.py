@@ -1,7 +1,7 @@
 """Networks by name or file: what a scenario's ``network:`` means.
 
 A specification is a shipped name (``cigre_mv``, ``mv_oberrhein``), a network function of pandapower
-(``pandapower:case33bw``) or the path of a pandapower JSON file.
+(``pandapower:case33bw``), or the path of a pandapower JSON file or a CIM file (RDF/XML, or a zip of profiles).
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from twin.errors import Blame, TwinError
+from twin.network.cim import load_balanced
 from twin.network.model import Network
 from twin.network.pandapower_loader import LoaderOptions, load_pandapower
 
+_CIM_SUFFIXES = (".xml", ".zip")
 PANDAPOWER_PREFIX = "pandapower:"
 _TRUSTED_MODULES = frozenset({"pandapower", "pandas", "numpy", "networkx", "shapely", "geopandas", "builtins"})
 _MODULE = re.compile(r'_module\\*"\s*:\s*\\*"([^"\\]*)')
@@ -33,7 +35,8 @@ class UnknownNetworkError(TwinError):
     def __init__(self, spec: str, *, nearest: str = "", known: Iterable[str] = ()) -> None:
         self.spec = spec
         self.nearest = nearest
-        hint = f"did you mean {nearest}?" if nearest else f"known are {', '.join(known)} and pandapower JSON files"
+        others = f"known are {', '.join(known)} and pandapower JSON or CIM files"
+        hint = f"did you mean {nearest}?" if nearest else others
         super().__init__(f"there is no network {spec}; {hint}")
 
 
@@ -56,6 +59,7 @@ def load_network(spec: str, *, base_dir: Path | None = None, options: LoaderOpti
     Raises:
         UnknownNetworkError: no such name or file; suggests the nearest.
         NetworkFileError: the file is no pandapower net.
+        CimFileError: the file is no CIM model of a balanced network.
         UnsupportedNetworkError: the net holds what is not supported, all findings at once.
     """
     if spec in _SHIPPED:
@@ -63,6 +67,8 @@ def load_network(spec: str, *, base_dir: Path | None = None, options: LoaderOpti
     if spec.startswith(PANDAPOWER_PREFIX):
         return _pandapower_network(spec, options)
     path = (base_dir or Path()) / spec
+    if path.is_file() and path.suffix.lower() in _CIM_SUFFIXES:
+        return load_balanced(path)
     if path.is_file():
         return load_pandapower(read_pandapower_file(path), name=path.stem, options=options)
     raise _unknown(spec, [*_SHIPPED, *_nearby_files(path)])
@@ -79,8 +85,9 @@ def _unknown(spec: str, candidates: list[str]) -> UnknownNetworkError:
 
 
 def _nearby_files(path: Path) -> list[str]:
+    suffixes = (".json", *_CIM_SUFFIXES)
     folder = path.parent
-    return sorted(file.name for file in folder.glob("*.json")) if folder.is_dir() else []
+    return sorted(file.name for file in folder.iterdir() if file.suffix in suffixes) if folder.is_dir() else []
 
 
 # --- shipped ---------------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ class PhaseTransformers:
     (magnetising, half at each winding) refer to both. ``earth_b_pu`` is a reactance from each winding end to
     earth which keeps the potential of an unearthed side defined. A tap position multiplies the voltage of its side by
     ``1 + (position - tap_neutral) * tap_step_percent / 100``; ``tap_side`` is 0 for from, 1 for to.
+    ``neutral_s`` ``(n, 2)`` joins the star points (``STAR``) of the sides to earth, 0 leaves them isolated.
     ``bank`` groups single-phase units to one bank, "" for none.
     """
 
@@ -96,6 +97,7 @@ class PhaseTransformers:
     g_pu: Floats
     b_pu: Floats
     earth_b_pu: Floats
+    neutral_s: Complexes
     tap_side: Ints
     tap_min: Ints
     tap_max: Ints

@@ -121,6 +121,7 @@ class ThreePhaseBuilder:
         g_pu: float = 0.0,
         b_pu: float = 0.0,
         earth_ppm: float = EARTH_PPM,
+        neutral_s: tuple[complex, complex] = (0j, 0j),
         bank: str = "",
         tap_side: int = 1,
         tap_min: int = -16,
@@ -143,6 +144,7 @@ class ThreePhaseBuilder:
             "g_pu": g_pu,
             "b_pu": b_pu,
             "earth_b_pu": -1e-6 * earth_ppm,
+            "neutral_s": neutral_s,
             "tap_side": tap_side,
             "tap_min": tap_min,
             "tap_max": tap_max,
@@ -329,6 +331,7 @@ class _Compiler:
             from_minus=from_ends[:, :, 1].copy(),
             to_plus=to_ends[:, :, 0].copy(),
             to_minus=to_ends[:, :, 1].copy(),
+            neutral_s=self.column("transformer", "neutral_s", np.complex128, (2,)),
             **self.columns("transformer", rated),
             **self.columns("transformer", taps, np.int32),
         )

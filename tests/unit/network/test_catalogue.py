@@ -52,7 +52,7 @@ def test_load_network__suggests_the_nearest_name(file: Path, spec: str, nearest:
 
 
 def test_load_network__lists_what_is_known_if_nothing_is_near(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNetworkError, match="known are cigre_mv, mv_oberrhein and pandapower JSON files"):
+    with pytest.raises(UnknownNetworkError, match="known are cigre_mv, mv_oberrhein and pandapower JSON or CIM files"):
         load_network("zzz", base_dir=tmp_path / "nowhere")
 
 

@@ -49,6 +49,7 @@ class TransformerAdmittances:
         self._magnetising = s_va * (t.g_pu + 1j * t.b_pu)
         self._to_earth = 1j * s_va * t.earth_b_pu
         volts = 1e3 * np.stack([t.v_from_kv, t.v_to_kv], axis=1)
+        self._neutral = t.neutral_s * volts**2
         self.scale: Floats = np.repeat(1.0 / volts, 3, axis=1)
         """Siemens per volt-ampere: ``Y = matrix * scale[:, :, None] * scale[:, None, :]``."""
 
@@ -66,6 +67,8 @@ class TransformerAdmittances:
         ends = np.abs(self._incidence).sum(axis=(1, 2))
         diagonal = np.arange(_STAR_AT)
         full[:, diagonal, diagonal] += self._to_earth[:, np.newaxis] * ends[:, :_STAR_AT] / 2
+        star = np.arange(_STAR_AT, _EARTH_AT)
+        full[:, star, star] += self._neutral
         return self._without_star_points(full)
 
     def _without_star_points(self, full: Complexes) -> Complexes:

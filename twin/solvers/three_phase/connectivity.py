@@ -118,7 +118,10 @@ class _Units:
     def of(cls, network: ThreePhaseNetwork) -> _Units:
         t = network.transformers
         node = np.stack([t.node_from, t.node_to])
-        return cls(np.stack([t.from_plus, t.to_plus]), np.stack([t.from_minus, t.to_minus]), node)
+        earthed = (t.neutral_s != 0).T[:, :, np.newaxis]
+        plus, minus = np.stack([t.from_plus, t.to_plus]), np.stack([t.from_minus, t.to_minus])
+        plus, minus = (np.where(earthed & (ends == STAR), EARTH, ends).astype(np.int8) for ends in (plus, minus))
+        return cls(plus, minus, node)
 
     def feed(self, live: Bools, of_phase: Index, ends: Bools) -> None:
         """Mark in ``live`` what the transformers feed; changes ``live`` in place."""

@@ -1,0 +1,78 @@
+"""CIM files against what was published of them, and against OpenDSS."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from twin.network.cim import CimModel, balanced_network, load_three_phase, node_breaker, read_cim
+from twin.solvers import power_flow
+from twin.solvers.three_phase import three_phase_power_flow
+
+HERE = Path(__file__).parent
+CASES = os.environ.get("TWIN_REFERENCE_CASES", "")
+MINIGRID = Path(CASES, "topology_cim", "cgmes2415_minigrid_nodebreaker.zip")
+with_minigrid = pytest.mark.skipif(not (CASES and MINIGRID.is_file()), reason="TWIN_REFERENCE_CASES has no MiniGrid")
+
+
+def test_ieee13_in_cim__agrees_with_opendss_at_the_fixed_taps() -> None:
+    network = load_three_phase(HERE / "IEEE13.xml")
+    result = three_phase_power_flow(network).solve()
+    rows = {name.lower(): row for row, name in enumerate(network.nodes.names)}
+    with (HERE / "opendss_ieee13_extra.csv").open(encoding="utf-8") as file:
+        expected = [
+            (r["bus"], int(r["phase"]) - 1, float(r["v_v"]), float(r["angle_deg"])) for r in csv.DictReader(file)
+        ]
+    assert len(expected) == 53
+    for bus, phase, v_v, angle_deg in expected:
+        row = rows[bus]
+        base = 1e3 * network.nodes.v_nominal_kv[row] / np.sqrt(3)
+        got = result.v_pu[row, phase] * np.exp(1j * result.angle_rad[row, phase])
+        assert abs(got - v_v / base * np.exp(1j * np.radians(angle_deg))) < 1e-4, f"{bus}.{phase + 1}"
+
+
+def test_ieee13_in_cim__reproduces_the_topological_nodes_of_the_file() -> None:
+    """All its switches are retained: closed, they still lie between two topological nodes."""
+    model = node_breaker(read_cim(HERE / "IEEE13.xml"))
+    assert set(model.topological_nodes().values()) == set(model.published.values())
+    assert len(model.islands()) == 1
+
+
+@pytest.fixture(scope="module")
+def minigrid() -> CimModel:
+    return read_cim(MINIGRID)
+
+
+@with_minigrid
+def test_minigrid__partition_into_topological_nodes_is_the_published_one(minigrid: CimModel) -> None:
+    model = node_breaker(minigrid)
+    computed = {nodes - model.boundary for nodes in model.topological_nodes().values()} - {frozenset()}
+    assert computed == set(model.published.values())
+    assert (len(model.nodes), len(model.switches), len(model.published)) == (103, 90, 11)
+
+
+@with_minigrid
+def test_minigrid__power_flow_reproduces_the_solved_state_of_the_files(minigrid: CimModel) -> None:
+    loaded = balanced_network(minigrid)
+    network, result = loaded.network, power_flow(loaded.network).solve()
+    solved = {
+        item.references["SvVoltage.TopologicalNode"][0]: (
+            float(item.values["SvVoltage.v"]),
+            float(item.values["SvVoltage.angle"]),
+        )
+        for item in minigrid.of("SvVoltage")
+    }
+    published = node_breaker(minigrid).published
+    assert len(published) == 11
+    for topological, nodes in published.items():
+        v_kv, angle_deg = solved[topological]
+        for node in nodes:
+            row = network.index[loaded.names[node]].index
+            assert result.v_pu[row] == pytest.approx(v_kv / network.nodes.v_nominal_kv[row], abs=1e-5)
+            # the files leave vector groups out of the angles
+            off = (np.degrees(result.angle_rad[row]) - angle_deg + 15) % 30 - 15
+            assert abs(off) < 1e-3
