@@ -10,10 +10,11 @@ from typing import Literal
 from twin.network.model import Network
 from twin.solvers.frequency import FrequencyModel
 from twin.solvers.grid_model_mapping import UnsolvableNetworkError
-from twin.solvers.iec60909 import FaultPointError, GridModelShortCircuit, MissingShortCircuitPowerError
 from twin.solvers.model import (
     FaultKind,
+    FaultPlace,
     FaultPoint,
+    FaultStudy,
     InputNotFiniteError,
     InputShapeError,
     MissingZeroSequenceError,
@@ -25,24 +26,38 @@ from twin.solvers.model import (
     TapOutOfRangeError,
 )
 from twin.solvers.power_grid_model import GridModelPowerFlow
+from twin.solvers.short_circuit import (
+    FaultPointError,
+    InconsistentPhaseShiftError,
+    MissingShortCircuitDataError,
+    SequenceShortCircuit,
+    ShortCircuitSettings,
+    StandardCurrents,
+)
 from twin.solvers.state_estimation import StateEstimator
 
 __all__ = [
     "SWEEP_FROM_NODES",
     "Backend",
     "FaultKind",
+    "FaultPlace",
     "FaultPoint",
     "FaultPointError",
+    "FaultStudy",
     "FrequencyModel",
+    "InconsistentPhaseShiftError",
     "InputNotFiniteError",
     "InputShapeError",
-    "MissingShortCircuitPowerError",
+    "MissingShortCircuitDataError",
     "MissingZeroSequenceError",
     "PowerFlow",
     "PowerFlowDivergedError",
     "PowerFlowResult",
+    "SequenceShortCircuit",
     "ShortCircuit",
     "ShortCircuitResult",
+    "ShortCircuitSettings",
+    "StandardCurrents",
     "StateEstimator",
     "TapOutOfRangeError",
     "UnsolvableNetworkError",
@@ -83,10 +98,10 @@ def drain_notes(solver: PowerFlow) -> tuple[str, ...]:
     return said
 
 
-def short_circuit(network: Network) -> ShortCircuit:
-    """Short-circuit currents of the network by IEC 60909-0, maximum case.
+def short_circuit(network: Network, settings: ShortCircuitSettings | None = None) -> SequenceShortCircuit:
+    """Short-circuit currents of the network by IEC 60909-0, maximum case unless the settings say otherwise.
 
     Raises:
         UnsolvableNetworkError: the network's data admit no model.
     """
-    return GridModelShortCircuit(network)
+    return SequenceShortCircuit(network, settings)
