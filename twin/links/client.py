@@ -7,11 +7,13 @@ The session knows no socket and no clock; this module gives it both. For runs in
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from twin.links.model import LinkEvent, MasterSession, SessionEvent, SessionState
+from twin.security import TlsRefusedError, TlsSettings, TlsSetupError, check_peer, client_context, refusal
 from twin.timebase import NEVER, SimTime
 
 Clock = Callable[[], SimTime]
@@ -40,7 +42,8 @@ class LinkClient:
     """One session kept connected from :meth:`start` to :meth:`stop`; used from the thread of its loop only.
 
     ``on_events`` gets the session's events as they come, never an empty list. ``speed`` is by how much
-    simulation time runs faster than the wall clock.
+    simulation time runs faster than the wall clock. With ``tls`` the connection is protected; the certificates are read
+    at each attempt, so that a renewed revocation list counts. ``last_failure`` says why the last attempt failed.
     """
 
     def __init__(
@@ -53,9 +56,15 @@ class LinkClient:
         *,
         reconnect: ReconnectSettings | None = None,
         speed: float = 1.0,
+        tls: TlsSettings | None = None,
+        source: str = "",
     ) -> None:
+        """``source`` is the local address to connect from, empty for any."""
         self.session = session
         self.failures = 0
+        self.last_failure = ""
+        self._tls = tls
+        self._source = source
         self._host = host
         self._port = port
         self._clock = clock
@@ -66,7 +75,13 @@ class LinkClient:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to connect, in the running loop."""
+        """Begin to connect, in the running loop.
+
+        Raises:
+            TlsSetupError: the certificates cannot be used.
+        """
+        if self._tls is not None:
+            client_context(self._tls)
         self._task = asyncio.get_running_loop().create_task(self._keep_connected())
 
     async def stop(self) -> None:
@@ -100,10 +115,48 @@ class LinkClient:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._reconnect.connect_limit_s):
-                _, connection = await loop.create_connection(lambda: _Connection(self), self._host, self._port)
-        except (OSError, TimeoutError):
-            return None
-        return connection
+                context = None if self._tls is None else client_context(self._tls)
+                _, connection = await loop.create_connection(
+                    lambda: _Connection(self),
+                    self._host,
+                    self._port,
+                    ssl=context,
+                    server_hostname="" if context else None,
+                    local_addr=(self._source, 0) if self._source else None,
+                )
+        except ssl.SSLError as error:
+            self._refused(refusal(error))
+        except TlsSetupError as error:
+            self.last_failure = str(error)
+        except (OSError, TimeoutError) as error:
+            self.last_failure = f"{self._host}:{self._port} cannot be reached: {error or 'no answer in time'}"
+        else:
+            return connection
+        return None
+
+    def _refused(self, why: str) -> None:
+        """The other side did not prove who it is: the session is told, as of a loss, once a reason."""
+        before, self.last_failure = self.last_failure, f"TLS with {self._host}:{self._port} was refused: {why}"
+        if self.last_failure != before:
+            self.session.disconnected(self._clock(), self.last_failure)
+            self._publish()
+
+    def _objection(self, transport: asyncio.Transport) -> str:
+        """Why a station that proved who it is may still not be the one; empty if it may."""
+        if self._tls is None:
+            return ""
+        try:
+            check_peer(transport.get_extra_info("peercert"), self._tls)
+        except TlsRefusedError as error:
+            self.last_failure = f"TLS with {self._host}:{self._port} was refused: {error}"
+            return self.last_failure
+        return ""
+
+    def _reason_of(self, exc: Exception | None) -> str:
+        if isinstance(exc, ssl.SSLError):
+            self.last_failure = f"TLS with {self._host}:{self._port} was refused: {refusal(exc)}"
+            return self.last_failure
+        return str(exc) if exc else CLOSED_BY_PEER
 
     def _publish(self) -> None:
         events = self.session.take_events()
@@ -126,6 +179,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if why := self._client._objection(transport):
+            self._reason = why
+            transport.abort()
+            return
         self._client._connection = self
         self._client.session.connected(self._client._clock())
         self.carry()
@@ -138,7 +195,7 @@ class _Connection(asyncio.Protocol):
         self._cancel_timer()
         self._transport = None
         self._client._connection = None
-        reason = self._reason or (str(exc) if exc else CLOSED_BY_PEER)
+        reason = self._reason or self._client._reason_of(exc)
         self._client.session.disconnected(self._client._clock(), reason)
         self._client._publish()
         self.gone.set()

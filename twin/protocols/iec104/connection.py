@@ -195,6 +195,8 @@ class Connection:
 
     def data_to_send(self) -> bytes:
         """The octets to write now, once."""
+        if not self._out:
+            return b""
         data = bytes(self._out)
         self._out.clear()
         return data
