@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from twin.errors import ExitCode
+from twin.points.protocols import PROTOCOLS
 from twin.scenario import ScenarioError, load_scenario, read_scenario, resolved_yaml, schema
 from twin.scenario.model import Scenario
+from twin.scenario.stations import StationSettings
 
 Text = Callable[..., str]
 
@@ -27,11 +29,6 @@ def test_loader__reads_the_design_example(design_example: str) -> None:
     assert scenario.start.isoformat() == "2026-01-15T18:00:00+00:00"
     assert [event.kind for event in scenario.events] == ["fault", "comms loss", "call"]
     assert [expectation.form for expectation in scenario.expect] == ["within", "within", "always", "never"]
-
-
-def test_loader__refuses_the_protocol_that_is_planned(design_example: str) -> None:
-    text = design_example.replace("in_process", "dnp3")
-    assert findings(text) == ["s.yaml:11: protocol: dnp3 is not available yet; known: iec104, in_process, modbus"]
 
 
 def test_round_trip__resolved_scenario_reads_as_the_same(design_example: str) -> None:
@@ -161,7 +158,7 @@ def test_round_trip__every_key_of_the_language(scenario_text: Text) -> None:
         (["colour: red"], ["s.yaml:6: unknown key colour"]),
         (
             ["stations: {RTU_1: {colour: red}}"],
-            ["s.yaml:6: unknown key colour; known: address, answers, jitter, latency, loss, port, protocol"],
+            [f"s.yaml:6: unknown key colour; known: {', '.join(sorted(StationSettings.model_fields))}"],
         ),
         (
             ["events:", "  - at: 1 s", "    comms_loss: {station: A}"],
@@ -199,10 +196,10 @@ def test_round_trip__every_key_of_the_language(scenario_text: Text) -> None:
         (["stations: {A: {protocol: iec103}}"],
          ["s.yaml:6: protocol: there is no protocol iec103; did you mean iec104?"]),
         (["stations: {A: {protocol: carrier-pigeon}}"],
-         ["s.yaml:6: protocol: there is no protocol carrier-pigeon; known: iec104, in_process, modbus"]),
-        (["stations: {A: {protocol: dnp3, port: 0}}"],
+         [f"s.yaml:6: protocol: there is no protocol carrier-pigeon; known: {', '.join(sorted(PROTOCOLS))}"]),
+        (["stations: {A: {protocol: pigeon, port: 0}}"],
          ["s.yaml:6: port: 0 is too small, the least is 1",
-          "s.yaml:6: protocol: dnp3 is not available yet; known: iec104, in_process, modbus"]),
+          f"s.yaml:6: protocol: there is no protocol pigeon; known: {', '.join(sorted(PROTOCOLS))}"]),
         (["stations: {A: {loss: 120 %}}"], ["s.yaml:6: loss: 120 % is too large, the most is 100 %"]),
         (["events:", "  - {fault: {line: A}}"],
          ["s.yaml:7: the trigger of this event is missing; write one of: at, when"]),
@@ -320,9 +317,9 @@ def test_finding__head_of_the_scenario(scenario_text: Text, old: str, new: str, 
 
 
 def test_findings__are_all_collected_in_the_order_of_the_lines(scenario_text: Text) -> None:
-    text = scenario_text("stations: {A: {protocol: dnp3}}", "seed: x", "sed: 1", "seed: 2", "events: [{at: 5}]")
+    text = scenario_text("stations: {A: {protocol: pigeon}}", "seed: x", "sed: 1", "seed: 2", "events: [{at: 5}]")
     assert findings(text) == [
-        "s.yaml:6: protocol: dnp3 is not available yet; known: iec104, in_process, modbus",
+        f"s.yaml:6: protocol: there is no protocol pigeon; known: {', '.join(sorted(PROTOCOLS))}",
         "s.yaml:7: seed: x is not a whole number",
         "s.yaml:8: unknown key sed; did you mean seed?",
         "s.yaml:9: the key seed was already given in line 7; keep one",
@@ -422,7 +419,7 @@ def test_schema__uses_the_keys_as_they_are_written() -> None:
     assert event["allOf"][0] == {"oneOf": [{"required": ["at"]}, {"required": ["when"]}]}
     assert {"required": ["comms loss"]} in event["allOf"][1]["oneOf"]
     assert schema()["properties"]["duration"]["type"] == "string"
-    assert schema()["$defs"]["StationSettings"]["properties"]["protocol"]["enum"] == ["iec104", "in_process"]
+    assert schema()["$defs"]["StationSettings"]["properties"]["protocol"]["enum"] == list(PROTOCOLS)
 
 
 def test_scenario__nothing_changes_after_reading(scenario_text: Text) -> None:
