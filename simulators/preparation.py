@@ -15,7 +15,7 @@ import numpy as np
 from simulators.director import PlannedEvent
 from simulators.profiles import PROFILES, load_profile
 from twin.control_room.applications import calculated_points, room_settings
-from twin.derive import Derivation, derive
+from twin.derive import Derivation, DeriveOptions, derive
 from twin.derive.reading import read
 from twin.network import load_network
 from twin.network.edit import NetworkEdit, NothingToChangeError
@@ -79,7 +79,9 @@ def prepare(path: Path) -> Preparation:
     """
     scenario = load_scenario(path)
     plant = load_network(scenario.network, base_dir=scenario.source.folder)
-    derivation = read(scenario.derived_folder, plant) if scenario.derived_folder else derive(plant)
+    derivation = (
+        read(scenario.derived_folder, plant) if scenario.derived_folder else derive(plant, derive_options(scenario))
+    )
     settings = room_settings(scenario.applications)
     namespace = PlantNamespace(plant, calculated_points(plant, derivation.points, settings))
     stations = [station.name for station in derivation.remote_stations]
@@ -99,6 +101,18 @@ def prepare(path: Path) -> Preparation:
         profile=load_profile(scenario.plant.loads.profile, scenario.source.folder),
         events=tuple(planned(event, namespace, scenario.duration) for event in scenario.events),
         columns=_columns(scenario, namespace, plant),
+    )
+
+
+def derive_options(scenario: Scenario) -> DeriveOptions:
+    """What of the derivation a scenario decides."""
+    relays = scenario.plant.frequency.relays
+    if relays is None:
+        return DeriveOptions()
+    return DeriveOptions(
+        under_frequency_stages_hz=relays.stages,
+        under_frequency_delay_ms=relays.delay,
+        under_frequency_armed=relays.armed,
     )
 
 

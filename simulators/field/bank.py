@@ -19,6 +19,7 @@ import numpy as np
 from simulators.field.bay import INDICATIONS, Bay, BayMeasurement
 from simulators.field.breaker import DriveFailure, Operation
 from simulators.field.equipment import equip, switch_index
+from simulators.field.frequency_relay import FrequencyRelays
 from simulators.field.indicator import IndicatorFailure
 from simulators.field.kernel import DeviceKernel
 from simulators.field.measurement import GridMeasurement, HeldMeasurement
@@ -90,7 +91,17 @@ class FieldBank:
         self._pickup_a, self._indicator_a = _pickups(self._bays)
         self.regulation = RegulationBank(network, derivation.devices, points, self._kernel, self._record)
         bay_points = [point for point in points if not self.regulation.takes(point)]
-        scanned = [point for point in bay_points if point.kind is PointKind.MEASURAND]
+        self._frequency = FrequencyRelays(
+            network,
+            derivation.devices.under_frequency,
+            points,
+            self._kernel,
+            self._record,
+            self._plant.closed,
+            lambda row, now: self._bays[row].shed(now),
+        )
+        own = [point for point in bay_points if not self._frequency.takes(point)]
+        scanned = [point for point in own if point.kind is PointKind.MEASURAND]
         error = np.random.default_rng(seed).uniform(-transducer_class, transducer_class, len(scanned))
         self._scan = MeasurandScan(network, scanned, 1.0 + error / 100.0)
         self._rules = CommandRules(network, bay_points, self._bays)
@@ -144,6 +155,7 @@ class FieldBank:
             self._bays[row].measure(now)
             self._awake[row] = self._bays[row].awake(now)
         self.regulation.measure(grid.v_kv / self.network.nodes.v_nominal_kv, grid.generation_kw, now)
+        self._frequency.measure(grid, now)
         self._kernel.advance(now)  # stages without delay
         self._record.samples += self._scan.scan(held.measurands, now)
 
@@ -161,6 +173,9 @@ class FieldBank:
         if not rule and (point := self._regulated.get((command.station, command.point))):
             return self.regulation.operate(point, command, now)
         switch = self._rules.switch(command)
+        if not rule and (arming := self._frequency.command(command)):
+            self._frequency.operate(arming, command, now)
+            return ""
         if rule or switch is None:
             return rule
         closing = command.value == DoublePosition.CLOSED
@@ -241,7 +256,8 @@ class FieldBank:
 
     def image(self) -> list[Sample]:
         """The present value of every input point, for an interrogation; indications first, then measurands."""
-        return self._plant.image() + self._scan.image() + self.regulation.image()
+        devices = (self._plant, self._scan, self.regulation, self._frequency)
+        return [sample for device in devices for sample in device.image()]
 
     # snapshot
 
@@ -254,6 +270,7 @@ class FieldBank:
             "plant": self._plant.snapshot(),
             "scan": self._scan.snapshot(),
             "regulation": self.regulation.snapshot(),
+            "frequency": self._frequency.snapshot(),
             "awake": np.flatnonzero(self._awake).tolist(),
         }
         return json.dumps(state, separators=(",", ":"), allow_nan=False).encode()
@@ -273,6 +290,7 @@ class FieldBank:
         self._kernel.restore(state["kernel"])
         self._scan.restore(state["scan"])
         self.regulation.restore(state["regulation"])
+        self._frequency.restore(state["frequency"])
         self._awake[:] = False
         self._awake[state["awake"]] = True
 
@@ -282,11 +300,17 @@ class FieldBank:
     def _check(self, command: StationCommand, phase: str, now: SimTime) -> str:
         data = {"phase": phase, "point": command.point, "value": command.value, "ticket": command.ticket}
         self._record.write("command_received", command.station, data, now)
-        point = self._regulated.get((command.station, command.point))
-        rule = self.regulation.refusal(point, command.value, now) if point else self._rules.refusal(command)
+        rule = self._refusal(command, now)
         if rule:
             self._record.write("refused", command.station, {**data, "rule": rule}, now)
         return rule
+
+    def _refusal(self, command: StationCommand, now: SimTime) -> str:
+        if point := self._regulated.get((command.station, command.point)):
+            return self.regulation.refusal(point, command.value, now)
+        if arming := self._frequency.command(command):
+            return self._frequency.refusal(arming, command.value)
+        return self._rules.refusal(command)
 
 
 class _Plant:

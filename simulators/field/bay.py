@@ -216,6 +216,11 @@ class Bay:
         self._tell_recloser(RecloserEvent.FINAL_TRIP if self.local else RecloserEvent.TRIP, now)
         self.switchgear.trip(now)
 
+    def shed(self, now: SimTime) -> None:
+        """An under-frequency stage opens the breaker; nothing recloses it."""
+        self._tell_recloser(RecloserEvent.COMMAND, now)
+        self.switchgear.trip(now)
+
     # what the auto-reclose function says
 
     def close_breaker(self, now: SimTime) -> bool:

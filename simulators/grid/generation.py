@@ -197,7 +197,8 @@ class Generation:
         """Take what each island needs out of a power flow; at the start the machines are set to give just that."""
         net, n = self._network, self._model.n_islands + 1
         live = flow.energised
-        need: Floats = np.bincount(self._node_island[net.consumers.node], p_kw * live[net.consumers.node], minlength=n)
+        need = np.zeros(n)
+        need += np.bincount(self._node_island[net.consumers.node], p_kw * live[net.consumers.node], minlength=n)
         others = generation_kw * live[net.generators.node]
         others[self._units] = 0.0
         need -= np.bincount(self._node_island[net.generators.node], others, minlength=n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -35,20 +36,41 @@ from twin.network import load_network
     default=0,
     help="With --remote ties: telecontrol also every n-th of the other stations.",
 )
+@click.option(
+    "--under-frequency",
+    "stages",
+    default="",
+    metavar="HZ,HZ,...",
+    help="Under-frequency relays at feeder heads with stages at these levels, for example 49.0,48.8,48.6,48.4.",
+)
 @click.option("--force", is_flag=True, help="Overwrite files that were edited.")
-def derive(network: str, folder: Path, remote: str, every: int, force: bool) -> None:
+def derive(network: str, folder: Path, remote: str, every: int, stages: str, force: bool) -> None:
     """Derive stations, points, device settings and zones from NETWORK.
 
     NETWORK is a shipped name (cigre_mv, mv_oberrhein), a pandapower network (pandapower:case33bw) or a pandapower
     JSON file.
     """
     loaded = load_network(network)
-    options = DeriveOptions.model_validate({"remote": remote, "every_nth": every})
+    levels = _levels(stages)
+    options = DeriveOptions(remote=remote, every_nth=every, under_frequency_stages_hz=levels)  # type: ignore[arg-type]
     derivation = derive_from(loaded, options)
     paths = write(derivation, folder, force=force)
     click.echo(f"{loaded.name}: {_summary(derivation)}")
     for path in paths:
         click.echo(f"  {path}")
+
+
+def _levels(text: str) -> tuple[float, ...]:
+    """The levels of the option, Hz."""
+    try:
+        levels = tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        levels = (0.0,)
+    if len(levels) > 8 or not all(0.0 < level < math.inf for level in levels):
+        raise click.BadParameter(
+            f"{text} is no list of up to eight frequencies like 49.0,48.8", param_hint="--under-frequency"
+        )
+    return levels
 
 
 def _summary(derivation: Derivation) -> str:
@@ -60,6 +82,7 @@ def _summary(derivation: Derivation) -> str:
         (len(devices.relays), "feeder relays"),
         (len(devices.reclosers), "reclosing"),
         (len(devices.indicators), "fault passage indicators"),
+        *([(len(devices.under_frequency), "under-frequency relays")] if devices.under_frequency else []),
         (derivation.zones.n, "zones"),
     )
     return ", ".join(f"{number} {what}" for number, what in counts)

@@ -34,6 +34,7 @@ from twin.derive.settings import (
     TapChangerSettings,
     curve_time_ms,
 )
+from twin.derive.under_frequency import under_frequency_relays
 from twin.network.model import Network, SwitchKind
 from twin.network.topology import Topology, TopologyState
 
@@ -66,6 +67,7 @@ def derive_devices(network: Network, options: DeriveOptions) -> DeviceSettings:
         inverters=tuple(
             InverterSettings(unit=name, curve=options.inverter_curve) for name in controlled_units(network, options)
         ),
+        under_frequency=under_frequency_relays(network, options),
     )
 
 

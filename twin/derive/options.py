@@ -38,6 +38,15 @@ class DeriveOptions(Settings):
     regulators: bool = Field(
         default=False, description="Tap changers have their own voltage regulator, and refuse remote steps"
     )
+    under_frequency_stages_hz: tuple[float, ...] = Field(
+        default=(), max_length=8, description="Levels of the under-frequency relays at feeder heads, Hz; empty: none"
+    )
+    under_frequency_delay_ms: int = Field(
+        default=100, ge=20, le=60_000, description="Delay of every under-frequency stage, ms"
+    )
+    under_frequency_armed: bool = Field(
+        default=False, description="Arm one under-frequency stage a feeder from the start, in turn"
+    )
     overhead_share_for_reclosing: float = Field(
         default=0.5, ge=0, le=1, description="Feeders with more than this share of overhead line length reclose"
     )

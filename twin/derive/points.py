@@ -20,6 +20,7 @@ from twin.derive.options import DeriveOptions
 from twin.derive.ratings import switch_rating_a
 from twin.derive.regulation import regulation_points
 from twin.derive.settings import Station
+from twin.derive.under_frequency import under_frequency_points
 from twin.network.model import Network, SwitchKind
 from twin.points.model import PointAddress, PointDefinition, PointKind
 from twin.points.pointmap import TYPE_IDS, PointMap
@@ -88,6 +89,8 @@ class _PointMaker:
         for quantity in self._indications(row):
             order = _INDICATIONS.index(quantity)
             yield self._point(station, switch, slot, PointKind.SINGLE, quantity, order)
+        is_head = bool(self.network.switches.feeder_head[row])
+        yield from under_frequency_points(station, slot, switch, is_head=is_head, options=self.options)
 
     def _indications(self, row: int) -> tuple[str, ...]:
         s = self.network.switches

@@ -169,6 +169,26 @@ class InverterSettings(Settings):
     response_s: float = Field(default=5.0, gt=0, le=600, description="Time to 90 % of a new set point, s")
 
 
+class UnderFrequencyStage(Settings):
+    """One stage of an under-frequency relay: by level, and by slope below a level of its own."""
+
+    level_hz: float = Field(gt=0, description="Picks up at or below this frequency, Hz")
+    delay_ms: int = Field(default=100, ge=20, le=60_000, description="How long it must stay there until the trip, ms")
+    arm_hz: float | None = Field(default=None, gt=0, description="Below this the slope counts too, Hz; empty: never")
+    rocof_hz_per_s: float = Field(default=1.0, gt=0, le=50, description="Slope of the fall that picks up, Hz/s")
+
+
+class UnderFrequencyRelaySettings(Settings):
+    """Under-frequency load shedding at a breaker; a stage trips only while it is armed."""
+
+    breaker: str = _NAME
+    stages: tuple[UnderFrequencyStage, ...] = Field(
+        min_length=1, max_length=8, description="The stages, as a rule from the highest level down"
+    )
+    armed: tuple[int, ...] = Field(default=(), description="Stages that are armed at the start, from 1")
+    drop_off_hz: float = Field(default=0.05, ge=0, le=1, description="Above level by this much the stage lets go, Hz")
+
+
 class DeviceSettings(Settings):
     """The settings of all field devices of a network, each list in the order of the network's switches."""
 
@@ -180,3 +200,4 @@ class DeviceSettings(Settings):
     tap_changers: tuple[TapChangerSettings, ...] = ()
     capacitor_banks: tuple[CapacitorBankSettings, ...] = ()
     inverters: tuple[InverterSettings, ...] = ()
+    under_frequency: tuple[UnderFrequencyRelaySettings, ...] = ()

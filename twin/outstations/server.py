@@ -205,7 +205,6 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._due = NEVER
         self._handshake: asyncio.Task[None] | None = None
-        self._early = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -248,15 +247,9 @@ class _Connection(asyncio.Protocol):
         self._session = self._hosted.open_session(self._address)
         self._hosted.connections.append(self)
         self.carry()
-        early, self._early = self._early, b""
-        if early:
-            self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
-        """What comes with the last octets of a handshake waits for the session."""
-        if self._session is None:
-            self._early += data
-        else:
+        if self._session is not None:
             self._session.receive(data, self._hosted.clock())
             self._hosted.carry(self)
 

@@ -155,6 +155,10 @@ QUANTITIES = (
     "lockout",  # SINGLE: auto-reclose finished without success, breaker stays open
     "spring_charged",  # SINGLE: the drive has energy for the next operation
     "local",  # SINGLE: the bay is under local control, remote commands are refused
+    "f_hz",  # MEASURAND: frequency at an under-frequency relay, Hz
+    "ufls_trip",  # SINGLE: an under-frequency stage has tripped the breaker (latched until it is closed)
+    *(f"ufls_armed_{stage}" for stage in range(1, 9)),  # SINGLE: this stage of the relay is armed
+    *(f"arm_ufls_{stage}" for stage in range(1, 9)),  # SINGLE_COMMAND: arm (1) or disarm (0) this stage
     "operate",  # DOUBLE_COMMAND: open or close a switch
     "tap",  # STEP_POSITION: of a transformer's tap changer
     "steps_in",  # STEP_POSITION: steps of a capacitor bank that are in

@@ -59,6 +59,10 @@ _QUANTITY_KINDS = {
     "step": PointKind.STEP_COMMAND,
     "q_set_kvar": PointKind.MEASURAND,
     "set_q_kvar": PointKind.SETPOINT,
+    "f_hz": PointKind.MEASURAND,
+    "ufls_trip": PointKind.SINGLE,
+    **{f"ufls_armed_{stage}": PointKind.SINGLE for stage in range(1, 9)},
+    **{f"arm_ufls_{stage}": PointKind.SINGLE_COMMAND for stage in range(1, 9)},
     **dict.fromkeys(_INDICATIONS, PointKind.SINGLE),
 }
 """The kind that a quantity must have; quantities not in here may have any."""

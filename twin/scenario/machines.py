@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from twin.scenario.fields import Name, ScenarioModel
+from twin.scenario.fields import Flag, Name, ScenarioModel
 from twin.units import ActivePowerKw, DurationMs, FrequencyHz, InUnit, PositiveDurationMs, Share, Unit
 
 
@@ -41,6 +41,17 @@ class MachineSettings(ScenarioModel):
     """The voltage at the node of a generating unit that feeds an island alone."""
 
 
+class UnderFrequencyRelays(ScenarioModel):
+    """Under-frequency relays at every feeder head; with a derived folder, its own settings count instead."""
+
+    stages: Annotated[tuple[FrequencyHz, ...], Field(min_length=1, max_length=8)]
+    """The levels of the stages that every relay has."""
+    delay: Annotated[int, InUnit(Unit.MILLISECOND, low=20, high=60_000)] = 100
+    """How long the frequency must be below until a stage trips."""
+    armed: Flag = False
+    """true: one stage a feeder is armed from the start, in turn; false: only what the control room arms trips."""
+
+
 class FrequencySettings(ScenarioModel):
     """The frequency of the plant; without machines it is nominal wherever there is voltage."""
 
@@ -50,6 +61,9 @@ class FrequencySettings(ScenarioModel):
     """By how many per cent the demand falls for one per cent less frequency."""
     secondary: PositiveDurationMs | None = None
     """The time constant of the control that brings the frequency back to nominal; left out: there is none."""
+
+    relays: UnderFrequencyRelays | None = None
+    """Under-frequency relays at the feeder heads; none if left out."""
 
     @model_validator(mode="after")
     def _names_once(self) -> FrequencySettings:
