@@ -12,10 +12,11 @@ from typing import Any
 
 from twin.control_room.desk import ApplicationDesk, Host
 from twin.control_room.flisr import FlisrDesk
-from twin.control_room.from_scenario import flisr_settings, state_estimation_settings
+from twin.control_room.from_scenario import flisr_settings, state_estimation_settings, volt_var_settings
 from twin.control_room.plans import Course
 from twin.control_room.settings import ApplicationSettings, ControlRoomSettings
 from twin.control_room.state_estimation import StateEstimationDesk, state_estimation_points
+from twin.control_room.volt_var import VoltVarDesk, volt_var_points
 from twin.errors import TwinError
 from twin.network.model import Network
 from twin.points.model import PointDefinition
@@ -45,6 +46,7 @@ class Application:
 APPLICATIONS: tuple[Application, ...] = (
     Application("state_estimation", StateEstimationDesk, state_estimation_settings, state_estimation_points),
     Application("flisr", FlisrDesk, flisr_settings),
+    Application("volt_var", VoltVarDesk, volt_var_settings, volt_var_points),
 )
 
 

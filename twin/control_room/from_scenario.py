@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from twin.control_room.settings import FlisrDeskSettings, LoadModelSettings, StateEstimationDeskSettings
+from twin.control_room.settings import (
+    FlisrDeskSettings,
+    LoadModelSettings,
+    StateEstimationDeskSettings,
+    VoltVarDeskSettings,
+)
 from twin.dms.flisr import FlisrSettings
 from twin.dms.state_estimation import StateEstimationSettings
-from twin.scenario.model import FlisrScenario, LoadModelScenario, StateEstimationScenario
+from twin.dms.volt_var import Objective, VoltVarSettings
+from twin.scenario.model import FlisrScenario, LoadModelScenario, StateEstimationScenario, VoltVarScenario
 
 
 def load_model_settings(block: LoadModelScenario) -> LoadModelSettings:
@@ -21,6 +27,26 @@ def state_estimation_settings(block: StateEstimationScenario) -> StateEstimation
         settle_ms=block.settle,
         load_model=load_model_settings(block),
         limits=StateEstimationSettings(false_alarm=block.false_alarm),
+    )
+
+
+def volt_var_settings(block: VoltVarScenario) -> VoltVarDeskSettings:
+    """Volt-VAR control."""
+    limits = VoltVarSettings(
+        objective=Objective(block.objective),
+        v_min_pu=block.v_min,
+        v_max_pu=block.v_max,
+        v_target_pu=block.v_target,
+        margin_pu=min(0.003, (block.v_max - block.v_min) / 10),
+        least_gain_kw=block.least_gain,
+    )
+    return VoltVarDeskSettings(
+        mode=block.mode,
+        period_ms=block.period,
+        delay_ms=block.delay,
+        pause_ms=block.pause,
+        operations_a_day=block.operations_a_day,
+        limits=limits,
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from twin.dms.flisr import FlisrSettings
 from twin.dms.state_estimation import StateEstimationSettings
+from twin.dms.volt_var import VoltVarSettings
 
 Mode = Literal["off", "advisory", "automatic"]
 
@@ -54,6 +55,21 @@ class StateEstimationDeskSettings(ApplicationSettings):
     limits: StateEstimationSettings = Field(default_factory=StateEstimationSettings, description="Accuracies and tests")
 
 
+class VoltVarDeskSettings(ApplicationSettings):
+    """Volt-VAR control."""
+
+    period_ms: int = Field(default=60_000, ge=1_000, le=86_400_000, description="Time from one look to the next")
+    settle_ms: int = Field(default=10_000, ge=0, le=600_000, description="Wait after a switch has moved")
+    delay_ms: int = Field(
+        default=60_000, ge=0, le=3_600_000, description="How long a voltage must be outside the band before it matters"
+    )
+    pause_ms: int = Field(
+        default=900_000, ge=0, le=86_400_000, description="After a plan, none for savings alone for this long"
+    )
+    operations_a_day: int = Field(default=20, ge=0, le=1_000, description="Most steps of one mechanism in a day (UTC)")
+    limits: VoltVarSettings = Field(default_factory=VoltVarSettings, description="Band, objective and limits")
+
+
 class ControlRoomSettings(BaseModel):
     """Which applications run, in which mode and within which limits."""
 
@@ -63,3 +79,4 @@ class ControlRoomSettings(BaseModel):
         default_factory=StateEstimationDeskSettings, description="State estimation"
     )
     flisr: FlisrDeskSettings = Field(default_factory=FlisrDeskSettings, description="FLISR")
+    volt_var: VoltVarDeskSettings = Field(default_factory=VoltVarDeskSettings, description="Volt-VAR control")

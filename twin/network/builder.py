@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from twin.errors import Blame, TwinError
+from twin.network.earthing import EarthingSwitches
 from twin.network.model import (
     ConnectivityNodes,
     Consumers,
@@ -251,6 +252,10 @@ class NetworkBuilder:
         """
         self.shunt(name, node, q_kvar=0.0, r0_ohm=3.0 * r_ohm, x0_ohm=3.0 * x_ohm)
 
+    def earthing_switch(self, name: str, node: str, *, branch: str = "", closed: bool = False) -> None:
+        """Add an earthing switch at a node, or at the conductor of a branch that ends there."""
+        self._add("earthing", name, {"node": node, "branch": branch, "normally_closed": closed})
+
     def build(self) -> Network:
         """Compile the rows into a read-only network."""
         return _Compiler(self.name, self.frequency_hz, self._rows).compile()
@@ -361,7 +366,19 @@ class _Compiler:
                 *(f("source", k) for k in ("v_pu", "angle_rad", "s_sc_mva", "rx")),
                 *(f("source", k) for k in ("s_sc_min_mva", "rx_min", "x0x1", "r0x0")),
             ),
+            earthing=EarthingSwitches(
+                self.names("earthing"),
+                node("earthing", "node"),
+                np.array(self._column("earthing", "branch", self._branch), dtype=np.int32),
+                self.bools("earthing", "normally_closed"),
+            ),
         )
+
+    def _branch(self, owner: str, name: str) -> int:
+        """The row of a branch, -1 for none."""
+        if name and name not in self.branches:
+            raise NetworkDataError(f"network {self.network_name}: {owner} refers to branch {name}, which is not there")
+        return self.branches[name] if name else -1
 
     def _unit_transformers(self) -> Any:
         """Rows of the power station transformers, -1 for units without one."""

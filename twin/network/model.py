@@ -11,12 +11,14 @@ branch ``b`` is line ``b`` if ``b < lines.n`` and transformer ``b - lines.n`` ot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from twin.network.earthing import EarthingSwitches
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -34,6 +36,7 @@ class EquipmentKind(Enum):
     GENERATOR = "generating unit"
     SHUNT = "shunt compensator"
     SOURCE = "external network"
+    EARTHING = "earthing switch"
 
 
 class SwitchKind(IntEnum):
@@ -308,6 +311,7 @@ class Network:
     generators: GeneratingUnits
     shunts: ShuntCompensators
     sources: ExternalNetworks
+    earthing: EarthingSwitches = field(default_factory=EarthingSwitches.none)
 
     def __post_init__(self) -> None:
         for table in self._tables().values():
@@ -325,6 +329,7 @@ class Network:
             EquipmentKind.GENERATOR: self.generators,
             EquipmentKind.SHUNT: self.shunts,
             EquipmentKind.SOURCE: self.sources,
+            EquipmentKind.EARTHING: self.earthing,
         }
 
     @cached_property

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from twin.outstations.dnp3 import Dnp3Outstation
 
 
+URGENT_CLASSES = (1,)
+LOOK_AGAIN_MS = 100
+
+
 class Dnp3Association:
     """One master of a station."""
 
@@ -56,6 +60,8 @@ class Dnp3Association:
         self._unsolicited = b""
         self._retries = 0
         self._retry_at: SimTime = NEVER
+        self._look_at: SimTime = NEVER
+        self.is_urgent = False
 
     # connection
 
@@ -78,7 +84,7 @@ class Dnp3Association:
         self._end_response()
         self._end_unsolicited()
         self._null_confirmed = False
-        self._retry_at = NEVER
+        self._retry_at = self._look_at = NEVER
         self._last_request = self._last_response = self._deferred = b""
 
     def _end_response(self) -> None:
@@ -192,6 +198,17 @@ class Dnp3Association:
         free = self._link is not None and self._awaiting is None and not self._unsolicited
         if free and self._null_confirmed and self._retry_at == NEVER and self.buffer.has(self.enabled):
             self._send_events(now)
+        self._look_at = now + LOOK_AGAIN_MS if self._holds_back else NEVER
+
+    @property
+    def _holds_back(self) -> bool:
+        """Whether events of class 1 wait for a confirmation of something else."""
+        pending = self._awaiting is not None or bool(self._unsolicited)
+        return pending and self._link is not None and 1 in self.enabled and self.buffer.has(URGENT_CLASSES)
+
+    def next_urgent(self) -> SimTime:
+        """When to look again for the confirmation that events of class 1 wait for."""
+        return self._look_at
 
     def _send_null(self, now: SimTime) -> None:
         self._begin_unsolicited(b"", now)
@@ -201,6 +218,7 @@ class Dnp3Association:
         body, events = write_events(wanted, self.outstation.settings.link.max_fragment - HEADER_OCTETS)
         self.buffer.select(events)
         self._on_their_way = events
+        self.is_urgent = any(event.event_class in URGENT_CLASSES for event in events)
         self._begin_unsolicited(body, now)
 
     def _begin_unsolicited(self, body: bytes, now: SimTime) -> None:
@@ -239,6 +257,8 @@ class Dnp3Association:
         self.outstation.desk.expire(now)
         if self._link is not None:
             self._link.tick(now)
+        if self._look_at <= now:
+            self._look_at = now + LOOK_AGAIN_MS if self._holds_back else NEVER
         if self._confirm_by <= now:
             self._not_confirmed(now)
         if self._retry_at <= now:
@@ -267,7 +287,7 @@ class Dnp3Association:
         """When :meth:`tick` is needed next."""
         if self._link is None:
             return NEVER
-        timers = (self._confirm_by, self._retry_at, self._link.next_timer())
+        timers = (self._confirm_by, self._retry_at, self._look_at, self._link.next_timer())
         return min(*timers, self.outstation.desk.next_deadline(self.master))
 
     def _send(self, octets: bytes, now: SimTime) -> None:
@@ -307,7 +327,7 @@ class Dnp3Association:
             "first": self._first,
             "awaiting": self._awaiting,
             "on_their_way": position(self._on_their_way),
-            "timers": [self._confirm_by, self._retry_at],
+            "timers": [self._confirm_by, self._retry_at, self._look_at],
             "unsolicited": [self._null_confirmed, self._unsolicited_sequence, self._retries],
         }
 
@@ -324,5 +344,5 @@ class Dnp3Association:
         self._parts = deque(Part(bytes.fromhex(body), self.buffer.at(places)) for body, places in state["parts"])
         self._first, self._awaiting = state["first"], state["awaiting"]
         self._on_their_way = self.buffer.at(state["on_their_way"])
-        self._confirm_by, self._retry_at = state["timers"]
+        self._confirm_by, self._retry_at, self._look_at = state["timers"]
         self._null_confirmed, self._unsolicited_sequence, self._retries = state["unsolicited"]

@@ -84,7 +84,16 @@ class Dnp3OutstationSession:
             return NEVER
         return min((association.next_timer() for association in self._mine()), default=NEVER)
 
+    def next_urgent(self) -> SimTime:
+        return min((association.next_urgent() for association in self._mine()), default=NEVER)
+
+    @property
+    def is_urgent(self) -> bool:
+        return any(association.is_urgent for association in self._mine())
+
     def payload_to_send(self) -> bytes:
+        for association in self._mine():
+            association.is_urgent = False
         if len(self._links) == 1:
             return next(iter(self._links.values())).take()
         return b"".join([link.take() for link in self._links.values()])

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from twin.outstations.model import Outstation, OutstationSession
+from twin.outstations.model import HoldingSession, Outstation, OutstationSession
 from twin.points.model import Sample
 from twin.timebase import NEVER, SimTime
 from twin.transport import (
@@ -30,6 +30,12 @@ class _Host:
         self.channel = LockstepChannel(outstation.station, path, limit_s)
         self._limit_s = limit_s
         self.session: OutstationSession | None = None
+        self._holding: HoldingSession | None = None
+
+    def take_over(self, session: OutstationSession | None) -> None:
+        """From now on this session is the one of the connection."""
+        self.session = session
+        self._holding = session if isinstance(session, HoldingSession) else None
 
     def accept(self, token: Handover) -> None:
         if token.opened_ms >= 0:
@@ -41,7 +47,7 @@ class _Host:
         if self.session is not None:
             self.outstation.close_session(self.session, at)
         self.channel.join(self._claim(token.local_port), token.connection)
-        self.session = self.outstation.open_session(at)
+        self.take_over(self.outstation.open_session(at))
 
     def _claim(self, port: int) -> Any:
         try:
@@ -63,7 +69,8 @@ class _Host:
         """When a simulation step is wanted, so that neither end runs into a time-out that is only the step's."""
         if self.session is None:
             return NEVER
-        return min(self.channel.next_wanted(), self.session.next_timer() + NOT_URGENT_MS)
+        urgent = NEVER if self._holding is None else self._holding.next_urgent()
+        return min(self.channel.next_wanted(), self.session.next_timer() + NOT_URGENT_MS, urgent)
 
     def advance(self, now: SimTime) -> None:
         """Deliver what has arrived and run the timers due by ``now``."""
@@ -84,12 +91,13 @@ class _Host:
     def _closed(self, at: SimTime) -> None:
         assert self.session is not None
         self.outstation.close_session(self.session, at)
-        self.session = None
+        self.take_over(None)
 
     def flush(self, at: SimTime, *, urgent: bool) -> None:
         """Send what the session has to say, and hang up where it asks for that."""
         if self.session is None:
             return
+        urgent = urgent or (self._holding is not None and self._holding.is_urgent)
         self.channel.send(self.session.payload_to_send(), at, urgent=urgent)
         if self.session.close_reason:
             self.channel.close(at)
@@ -181,7 +189,7 @@ class LockstepStations:
             host = self._hosts[station]
             host.outstation.restore(saved["outstation"])
             host.channel.restore(saved["channel"])
-            host.session = host.outstation.sessions[0] if host.outstation.sessions else None
+            host.take_over(host.outstation.sessions[0] if host.outstation.sessions else None)
 
     def rewire(self, ports: Mapping[str, int]) -> None:
         """Take the connections that the control room dialled after a restore.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from twin.points.model import Sample
 from twin.timebase import SimTime
@@ -43,6 +43,23 @@ class OutstationSession(Protocol):
     @property
     def close_reason(self) -> str:
         """Why the session wants its connection closed; empty while it is well."""
+        ...
+
+
+@runtime_checkable
+class HoldingSession(Protocol):
+    """What an :class:`OutstationSession` has besides if it may have to hold urgent events back for a confirmation.
+
+    In simulated time, a confirmation that urgent events wait for gets simulation steps to arrive at.
+    """
+
+    def next_urgent(self) -> SimTime:
+        """When a step is wanted for what is held back; ``NEVER`` if nothing is."""
+        ...
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether what is to be sent now holds urgent events."""
         ...
 
 

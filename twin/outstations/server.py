@@ -205,6 +205,7 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._due = NEVER
         self._handshake: asyncio.Task[None] | None = None
+        self._early = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -247,9 +248,15 @@ class _Connection(asyncio.Protocol):
         self._session = self._hosted.open_session(self._address)
         self._hosted.connections.append(self)
         self.carry()
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
-        if self._session is not None:
+        """What comes with the last octets of a handshake waits for the session."""
+        if self._session is None:
+            self._early += data
+        else:
             self._session.receive(data, self._hosted.clock())
             self._hosted.carry(self)
 

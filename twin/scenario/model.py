@@ -141,6 +141,37 @@ class StateEstimationScenario(LoadModelScenario):
     """The probability to suspect something in one look though nothing is wrong."""
 
 
+class VoltVarScenario(ScenarioModel):
+    """Voltages inside their band, with tap changers, capacitor banks and inverters."""
+
+    mode: Literal["off", "advisory", "automatic"] = "off"
+    """off; advisory: its plans wait for the operator; automatic: its plans are carried out."""
+    objective: Literal["band", "losses", "conservation", "operations"] = "band"
+    """What is improved inside the band: nothing but the distance to v_target; losses; the demand; fewest operations."""
+    v_min: Annotated[float, InUnit(Unit.PER_UNIT, low=0.5, high=1.2)] = 0.95
+    """The lower edge of the voltage band."""
+    v_max: Annotated[float, InUnit(Unit.PER_UNIT, low=0.8, high=1.5)] = 1.05
+    """The upper edge of the voltage band."""
+    v_target: Annotated[float, InUnit(Unit.PER_UNIT, low=0.8, high=1.2)] = 1.0
+    """The voltage that objective band aims at."""
+    period: Annotated[int, InUnit(Unit.MILLISECOND, low=1_000)] = 60_000
+    """The time from one look to the next."""
+    delay: DurationMs = 60_000
+    """How long a voltage must be outside the band before it matters."""
+    pause: DurationMs = 900_000
+    """After a plan, none for savings alone for this long."""
+    operations_a_day: Annotated[WholeNumber, Field(le=1_000)] = 20
+    """How many steps one tap changer or capacitor bank may make in a day."""
+    least_gain: Annotated[float, InUnit(Unit.KILOWATT, low=0.0)] = 1.0
+    """A plan for savings must save at least this."""
+
+    @model_validator(mode="after")
+    def _band(self) -> Self:
+        if self.v_min >= self.v_max:
+            raise ValueError("v_min must be below v_max")
+        return self
+
+
 class Applications(ScenarioModel):
     """The applications of the control room."""
 
@@ -148,6 +179,8 @@ class Applications(ScenarioModel):
     """The most likely state of the network."""
     flisr: FlisrScenario = FlisrScenario()
     """Fault location, isolation and service restoration."""
+    volt_var: VoltVarScenario = VoltVarScenario()
+    """Voltages inside their band."""
 
 
 EXPECTATION_FORMS = ("within", "by", "at", "always", "never", "count")
