@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+
 from twin.network.model import Network
 from twin.solvers.frequency import FrequencyModel
 from twin.solvers.grid_model_mapping import UnsolvableNetworkError
@@ -23,6 +25,7 @@ from twin.solvers.model import (
     PowerFlowResult,
     ShortCircuit,
     ShortCircuitResult,
+    ShuntStepOutOfRangeError,
     TapOutOfRangeError,
 )
 from twin.solvers.power_grid_model import GridModelPowerFlow
@@ -37,7 +40,6 @@ from twin.solvers.short_circuit import (
 from twin.solvers.state_estimation import StateEstimator
 
 __all__ = [
-    "SWEEP_FROM_NODES",
     "Backend",
     "FaultKind",
     "FaultPlace",
@@ -57,6 +59,7 @@ __all__ = [
     "ShortCircuit",
     "ShortCircuitResult",
     "ShortCircuitSettings",
+    "ShuntStepOutOfRangeError",
     "StandardCurrents",
     "StateEstimator",
     "TapOutOfRangeError",
@@ -67,25 +70,27 @@ __all__ = [
 ]
 
 
-Backend = Literal["sweep", "power-grid-model"]
-
-SWEEP_FROM_NODES = 500
-"""Below, a usual run is over before the sweep has earned back the import of numba (docs/decisions/0006)."""
+Backend = Literal["sweep", "direct", "power-grid-model"]
 
 
 def power_flow(network: Network, backend: Backend | None = None) -> PowerFlow:
-    """A power flow of the network in its normal state at rated demand, by the backend that suits its size best.
+    """A power flow of the network in its normal state at rated demand, by the backend that suits it best.
 
-    The sweep turns to power-grid-model by itself where it does not apply; see :func:`drain_notes`.
+    That is the sweep, or for networks whose generating units hold voltages the direct solver. Where a
+    backend does not apply it turns to the next one by itself; see :func:`drain_notes`.
 
     Raises:
         UnsolvableNetworkError: the network's data admit no model.
     """
     if backend is None:
-        backend = "sweep" if network.nodes.n >= SWEEP_FROM_NODES else "power-grid-model"
+        backend = "sweep" if np.isnan(network.generators.v_set_pu).all() else "direct"
     if backend == "power-grid-model":
         return GridModelPowerFlow(network)
-    from twin.solvers.sweep import SweepPowerFlow  # imports numba, which takes half a second
+    if backend == "direct":
+        from twin.solvers.direct import DirectPowerFlow  # imports numba, which takes half a second
+
+        return DirectPowerFlow(network)
+    from twin.solvers.sweep import SweepPowerFlow
 
     return SweepPowerFlow(network)
 

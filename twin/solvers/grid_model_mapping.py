@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from power_grid_model import DatasetType, LoadGenType, WindingType, initialize_array
 
 from twin.errors import Blame, TwinError
-from twin.network.model import Floats, LineSegments, Network, PowerTransformers
+from twin.network.model import Floats, Ints, LineSegments, Network, PowerTransformers
 
 Table = NDArray[np.void]
 """A structured array in the layout of power-grid-model."""
@@ -83,6 +83,7 @@ def check(network: Network) -> None:
         UnsolvableNetworkError: with every finding.
     """
     findings = (*_node_findings(network), *_line_findings(network), *_transformer_findings(network))
+    findings = (*findings, *_consumer_findings(network), *_generator_findings(network), *_shunt_findings(network))
     if not network.sources.n:
         findings = (*findings, "it has no source")
     if findings:
@@ -126,6 +127,29 @@ def _transformer_findings(network: Network) -> list[str]:
         *_name_all(t.names, np.abs(shift / 30 - np.round(shift / 30)) > 1e-6, "has a shift off the 30 degree clock"),
         *_name_all(t.names, wide, f"has tap positions beyond {_TAP_LIMIT}"),
     ]
+
+
+def _consumer_findings(network: Network) -> list[str]:
+    c = network.consumers
+    within = np.ones(c.n, dtype=np.bool_)
+    for current, impedance in ((c.p_current_share, c.p_impedance_share), (c.q_current_share, c.q_impedance_share)):
+        within &= (current >= 0) & (impedance >= 0) & (current + impedance <= 1 + 1e-9)
+    return _name_all(c.names, ~within, "has shares of current and impedance that are not within 0 and 1")
+
+
+def _generator_findings(network: Network) -> list[str]:
+    g = network.generators
+    holds = ~np.isnan(g.v_set_pu)
+    return [
+        *_name_all(g.names, holds & ~((g.v_set_pu > 0) & np.isfinite(g.v_set_pu)), "holds no positive voltage"),
+        *_name_all(g.names, holds & ~(g.q_min_kvar <= g.q_max_kvar), "has a q_min_kvar above its q_max_kvar"),
+    ]
+
+
+def _shunt_findings(network: Network) -> list[str]:
+    s = network.shunts
+    outside = (s.steps < 1) | (s.initial_steps < 0) | (s.initial_steps > s.steps)
+    return _name_all(s.names, outside, "has initial steps that it does not have")
 
 
 def node_table(network: Network, extra_v_kv: Floats | None = None) -> Table:
@@ -221,12 +245,28 @@ def source_table(network: Network, ids: Ids) -> Table:
 
 
 def load_table(network: Network, ids: Ids) -> Table:
-    """Consumers as constant power at their rated demand."""
+    """Consumers as constant power at their rated demand, of whatever kind it is."""
     consumers = network.consumers
     rows = table("sym_load", ids.load, consumers.n)
     rows["node"], rows["status"], rows["type"] = consumers.node, 1, LoadGenType.const_power
     rows["p_specified"], rows["q_specified"] = 1e3 * consumers.p_kw, 1e3 * consumers.q_kvar
     return rows
+
+
+def dependent_loads(network: Network, ids: Ids) -> tuple[Table, Ints, Floats]:
+    """The parts of the demand that depend on the voltage, identified behind everything else.
+
+    Rows without power, the consumer of each, and its share of P and of Q, shape ``(2, k)``.
+    """
+    shares = network.consumers.zip_shares
+    parts = ((LoadGenType.const_current, shares[[0, 2]]), (LoadGenType.const_impedance, shares[[1, 3]]))
+    present = [np.flatnonzero(share.any(axis=0)) for _, share in parts]
+    consumer = np.concatenate(present).astype(np.int32)
+    rows = table("sym_load", ids.end, len(consumer))
+    rows["node"], rows["status"] = network.consumers.node[consumer], 1
+    rows["type"] = np.repeat([kind for kind, _ in parts], [len(at) for at in present])
+    rows["p_specified"] = rows["q_specified"] = 0.0
+    return rows, consumer, np.concatenate([share[:, at] for (_, share), at in zip(parts, present, strict=True)], axis=1)
 
 
 def generator_table(network: Network, ids: Ids) -> Table:
@@ -239,14 +279,21 @@ def generator_table(network: Network, ids: Ids) -> Table:
 
 
 def shunt_table(network: Network, ids: Ids) -> Table:
-    """Shunts by their admittance; consumed reactive power is a negative susceptance."""
+    """Shunts by their admittance at their initial steps; consumed reactive power is a negative susceptance."""
     shunts = network.shunts
     rows = table("shunt", ids.shunt, shunts.n)
     rows["node"], rows["status"] = shunts.node, 1
-    v_v = 1e3 * network.nodes.v_nominal_kv[shunts.node]
-    rows["g1"], rows["b1"] = 1e3 * shunts.p_kw / v_v**2, -1e3 * shunts.q_kvar / v_v**2
+    write_steps(rows, network, shunts.initial_steps)
     rows["g0"] = rows["b0"] = 0.0
     return rows
+
+
+def write_steps(rows: Table, network: Network, steps: Ints) -> None:
+    """The admittances of all shunts with so many steps in."""
+    shunts = network.shunts
+    v_v = 1e3 * network.nodes.v_nominal_kv[shunts.node]
+    per_v2 = 1e3 * steps / shunts.steps / v_v**2
+    rows["g1"], rows["b1"] = per_v2 * shunts.p_kw, -per_v2 * shunts.q_kvar
 
 
 def output_types(network: Network) -> list[str]:

@@ -1,7 +1,8 @@
 """Power flow by power-grid-model: any topology, any number of islands and sources.
 
-The model is built once and then updated in place with what changed. Not for unbalanced states,
-and not for PV nodes: a source holds its voltage, everything else is constant power.
+The model is built once and then updated in place with what changed. Not for unbalanced states.
+power-grid-model 1.12 knows no generating units that hold a voltage: for networks that have some the direct solver
+stands in.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from numpy.typing import NDArray
 from power_grid_model import DatasetType, PowerGridModel
 from power_grid_model.errors import IterationDiverge, SparseMatrixError  # type: ignore[attr-defined]
 
-from twin.network.model import Bools, Floats, Ints, Network
+from twin.network.model import Bools, Consumers, Floats, Ints, Network
 from twin.network.topology import Topology
 from twin.solvers import grid_model_mapping as mapping
 from twin.solvers.grid_model_mapping import Table
+from twin.solvers.inputs import check_steps
 from twin.solvers.islands import Islands
 from twin.solvers.model import (
     InputNotFiniteError,
     InputShapeError,
+    PowerFlow,
     PowerFlowDivergedError,
     PowerFlowResult,
     TapOutOfRangeError,
@@ -48,14 +51,20 @@ class GridModelPowerFlow:
     def __init__(self, network: Network) -> None:
         mapping.check(network)
         self.network = network
+        self.notes: list[str] = []
+        self._stand_in: PowerFlow | None = None
+        if not np.isnan(network.generators.v_set_pu).all():
+            self._stand_in = _direct(network, self.notes)
         self._ids = mapping.ids_of(network)
         # Any: the library types its tables by overloads over enumerations; Output states what is used here
         self._model: Any = PowerGridModel(_input_data(network, self._ids), network.frequency_hz)
-        self._loads = _PowerTable("sym_load", self._ids.load, network.consumers.names)
+        self._loads = _Demand(network, self._ids)
         self._generators = _PowerTable("sym_gen", self._ids.generator, network.generators.names)
         self._topology = Topology(network)
         self._switching = _Switching(self._topology, self._ids)
         self._taps = _Taps(network, self._ids)
+        self._shunt_steps = network.shunts.initial_steps.copy()
+        self._shunts = mapping.table("shunt", self._ids.shunt, network.shunts.n, DatasetType.update)
         self._sources = mapping.table("source", self._ids.source, network.sources.n, DatasetType.update)
         self._output_types = mapping.output_types(network)
         self._rating_a = _ratings(network)
@@ -72,6 +81,7 @@ class GridModelPowerFlow:
         generation_kvar: Floats | None = None,
         closed: Bools | None = None,
         tap_position: Ints | None = None,
+        shunt_steps: Ints | None = None,
     ) -> None:
         """See :meth:`twin.solvers.model.PowerFlow.update`; either all of it is taken, or none.
 
@@ -79,7 +89,10 @@ class GridModelPowerFlow:
             InputShapeError: an array does not fit its table.
             InputNotFiniteError: a demand or generation is NaN or infinite.
             TapOutOfRangeError: a tap that the transformer does not have.
+            ShuntStepOutOfRangeError: steps that the shunt does not have.
         """
+        if shunt_steps is not None:
+            check_steps(self.network.shunts, shunt_steps)
         self._loads.check(p_kw=p_kw, q_kvar=q_kvar)
         self._generators.check(generation_kw=generation_kw, generation_kvar=generation_kvar)
         self._switching.check(closed)
@@ -88,12 +101,32 @@ class GridModelPowerFlow:
             **self._loads.changes(p_kw, q_kvar),
             **self._generators.changes(generation_kw, generation_kvar),
             **_merge(self._switching.changes(closed), self._taps.changes(tap_position)),
+            **self._steps(shunt_steps),
         }
         if changes:
             self._model.update(update_data=changes)
+        if self._stand_in is not None:
+            self._stand_in.update(
+                p_kw=p_kw,
+                q_kvar=q_kvar,
+                generation_kw=generation_kw,
+                generation_kvar=generation_kvar,
+                closed=closed,
+                tap_position=tap_position,
+                shunt_steps=shunt_steps,
+            )
+
+    def _steps(self, shunt_steps: Ints | None) -> dict[str, Table]:
+        if shunt_steps is None or np.array_equal(shunt_steps, self._shunt_steps):
+            return {}
+        self._shunt_steps[:] = shunt_steps
+        mapping.write_steps(self._shunts, self.network, shunt_steps)
+        return {"shunt": self._shunts}
 
     def solve(self) -> PowerFlowResult:
         """See :meth:`twin.solvers.model.PowerFlow.solve`."""
+        if self._stand_in is not None:
+            return self._stand_in.solve()
         try:
             output: Output = self._model.calculate_power_flow(output_component_types=self._output_types)
         except (IterationDiverge, SparseMatrixError):
@@ -111,6 +144,8 @@ class GridModelPowerFlow:
             InputShapeError: ``closed`` has not one column a switch.
         """
         self._switching.check_many(closed)
+        if self._stand_in is not None:
+            return self._stand_in.solve_many(closed)
         all_on = np.ones((_BATCH, self.network.sources.n), dtype=np.bool_)
         results: list[PowerFlowResult | PowerFlowDivergedError] = []
         for start in range(0, len(closed), _BATCH):
@@ -155,6 +190,7 @@ class GridModelPowerFlow:
             q_to_kvar=flow["q_to"],
             i_to_a=flow["i_to"],
             loading=np.maximum(flow["i_from"] / self._rating_a[0], flow["i_to"] / self._rating_a[1]),
+            generation_kvar=self._generators.present_kvar(node["energized"][self.network.generators.node] != 0),
         )
 
     def _of_branches(self, output: Output, name: str) -> Floats:
@@ -184,13 +220,22 @@ class GridModelPowerFlow:
         return PowerFlowDivergedError(islands.describe(alone[next(rows, 0)]), "no voltages satisfy its demand")
 
 
+def _direct(network: Network, notes: list[str]) -> PowerFlow:
+    from twin.solvers.direct import DirectPowerFlow  # imports numba, which takes half a second
+
+    following = DirectPowerFlow(network)
+    notes.append(f"network {network.name}: generating units hold voltages, so the direct solver takes over")
+    following.notes = notes
+    return following
+
+
 def _input_data(network: Network, ids: mapping.Ids) -> dict[str, Table]:
     return {
         "node": mapping.node_table(network),
         "line": np.concatenate([mapping.line_table(network, ids), mapping.link_table(network, ids)]),
         "transformer": mapping.transformer_table(network, ids),
         "source": mapping.source_table(network, ids),
-        "sym_load": mapping.load_table(network, ids),
+        "sym_load": np.concatenate([mapping.load_table(network, ids), mapping.dependent_loads(network, ids)[0]]),
         "sym_gen": mapping.generator_table(network, ids),
         "shunt": mapping.shunt_table(network, ids),
     }
@@ -240,19 +285,54 @@ class _PowerTable:
             row = int(np.flatnonzero(~finite)[0])
             raise InputNotFiniteError(self.names[row], quantity, float(values[row]))
 
+    def present_kvar(self, live: Bools) -> Floats:
+        return np.where(live, self._q_kvar, 0.0)
+
     def changes(self, p_kw: Floats | None, q_kvar: Floats | None) -> dict[str, Table]:
+        at = self._take(p_kw, q_kvar)
+        return {self.component: self._changed_rows(at)} if len(at) else {}
+
+    def _take(self, p_kw: Floats | None, q_kvar: Floats | None) -> Any:
+        """The rows that change."""
         changed = np.zeros(len(self.names), dtype=np.bool_)
         for present, wanted in ((self._p_kw, p_kw), (self._q_kvar, q_kvar)):
             if wanted is not None:
                 changed |= present != wanted
                 present[:] = wanted
-        at = np.flatnonzero(changed)
-        if not len(at):
-            return {}
+        return np.flatnonzero(changed)
+
+    def _changed_rows(self, at: Any) -> Table:
         rows = self._rows[: len(at)]
         rows["id"] = self._first_id + at
         rows["p_specified"], rows["q_specified"] = 1e3 * self._p_kw[at], 1e3 * self._q_kvar[at]
-        return {self.component: rows}
+        return rows
+
+
+class _Demand(_PowerTable):
+    """The consumers, of which what depends on the voltage has rows of its own."""
+
+    def __init__(self, network: Network, ids: mapping.Ids) -> None:
+        super().__init__("sym_load", ids.load, network.consumers.names)
+        rows, self._consumer, self._share = mapping.dependent_loads(network, ids)
+        self._parts = mapping.table("sym_load", ids.end, len(rows), DatasetType.update)
+        self._constant = _constant_power(network.consumers)
+
+    def _changed_rows(self, at: Any) -> Table:
+        rows = super()._changed_rows(at)
+        if not len(self._consumer):
+            return rows
+        rows["p_specified"] *= self._constant[0, at]
+        rows["q_specified"] *= self._constant[1, at]
+        parts = self._parts
+        parts["p_specified"] = 1e3 * self._p_kw[self._consumer] * self._share[0]
+        parts["q_specified"] = 1e3 * self._q_kvar[self._consumer] * self._share[1]
+        return np.concatenate([rows, parts])
+
+
+def _constant_power(consumers: Consumers) -> Floats:
+    """The share of P and of Q that does not depend on the voltage."""
+    shares = consumers.zip_shares
+    return np.stack([1.0 - shares[0] - shares[1], 1.0 - shares[2] - shares[3]])
 
 
 class _Switching:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -210,7 +211,7 @@ def test_node_to_node_switch__joins_and_parts() -> None:
 def test_result__is_a_snapshot() -> None:
     solver = power_flow(feeder_with_switches())
     before = solver.solve()
-    kept = {name: getattr(before, name).copy() for name in before.__slots__}
+    kept = {name: getattr(before, name).copy() for name in (field.name for field in fields(before))}
     solver.update(p_kw=np.array([900.0, 900.0, 900.0]), closed=np.array([True, True, True, False]))
     assert not np.array_equal(solver.solve().v_pu, kept["v_pu"])
     for name, values in kept.items():
@@ -306,7 +307,7 @@ def test_solve_many__equals_one_at_a_time_and_keeps_the_state() -> None:
     for closed, batch in zip(candidates, many, strict=True):
         solver.update(closed=closed)
         single = solver.solve()
-        for name in single.__slots__:
+        for name in (field.name for field in fields(single)):
             assert getattr(batch, name) == pytest.approx(getattr(single, name), abs=1e-6), name
 
 

@@ -5,6 +5,7 @@ A run that is restored from a snapshot builds its solver anew and must go on as 
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -98,7 +99,7 @@ def assert_same(one: PowerFlowResult | str, two: PowerFlowResult | str) -> None:
     if isinstance(one, str) or isinstance(two, str):
         assert one == two
         return
-    for name in one.__slots__:
+    for name in (field.name for field in fields(one)):
         assert np.array_equal(getattr(one, name), getattr(two, name)), name
 
 

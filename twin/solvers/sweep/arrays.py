@@ -30,7 +30,9 @@ class Grid(NamedTuple):
 
     Neighbours in compressed rows: those of node ``n`` are ``start[n] .. start[n + 1]``. ``switch_*`` hold
     all switches, ``branch`` -1 for those between nodes. ``i_from_a`` and ``i_to_a`` are the currents of 1 pu at the
-    ends of each branch, ``per_rating_*`` the inverse ratings (0: unknown).
+    ends of each branch, ``per_rating_*`` the inverse ratings (0: unknown). ``load_shares`` are the rows of
+    ``Consumers.zip_shares``, without columns where no load depends on the voltage; ``generator_set`` is the voltage
+    that a generating unit holds (0: none) between its limits of Q. Only ``shunt_y`` follows the steps that are in.
     """
 
     branch_start: Ints
@@ -53,7 +55,11 @@ class Grid(NamedTuple):
     per_rating_from: Floats
     per_rating_to: Floats
     load_node: Ints
+    load_shares: Floats
     generator_node: Ints
+    generator_set: Floats
+    generator_low: Floats
+    generator_high: Floats
 
 
 class Branches(NamedTuple):
@@ -94,8 +100,8 @@ class Tree(NamedTuple):
 class Flow(NamedTuple):
     """By position, the equations eliminated along the tree and their present solution.
 
-    ``v = a v_parent - w j`` gives the voltages, ``y v + j`` is the current drawn from above, ``s`` the demand
-    (conjugate).
+    ``v = a v_parent - w j`` gives the voltages, ``y v + j`` is the current drawn from above, ``s + s1 |v| +
+    s2 |v|²`` the demand (conjugate); ``s1`` and ``s2`` are empty where none depends on the voltage.
     """
 
     a: Complexes
@@ -104,6 +110,8 @@ class Flow(NamedTuple):
     v: Complexes
     j: Complexes
     s: Complexes
+    s1: Complexes
+    s2: Complexes
 
 
 class Loops(NamedTuple):
@@ -154,13 +162,17 @@ def grid_of(network: Network) -> Grid:
         sources.node.copy(),
         sources.v_pu.copy(),
         sources.angle_rad.copy(),
-        _shunts(network),
+        shunts_of(network, network.shunts.initial_steps),
         i_base_a[network.branch_from],
         i_base_a[network.branch_to],
         1 / rating_from,
         1 / rating_to,
         network.consumers.node.copy(),
+        _shares(network),
         network.generators.node.copy(),
+        np.nan_to_num(network.generators.v_set_pu, nan=0.0),
+        network.generators.q_min_kvar / BASE_KVA,
+        network.generators.q_max_kvar / BASE_KVA,
     )
 
 
@@ -174,11 +186,17 @@ def _neighbours(n: int, one: Ints, two: Ints, row: Ints) -> tuple[Ints, Ints, In
     return start, rows, np.concatenate([two, one])[by_node].astype(np.int32)
 
 
-def _shunts(network: Network) -> Complexes:
+def shunts_of(network: Network, steps: Ints) -> Complexes:
+    """The shunt admittance at each node with so many steps in, shape ``(n_nodes,)``."""
     shunts = network.shunts
     y = np.zeros(network.nodes.n, dtype=np.complex128)
-    np.add.at(y, shunts.node, (shunts.p_kw - 1j * shunts.q_kvar) / BASE_KVA)
+    np.add.at(y, shunts.node, steps / shunts.steps * (shunts.p_kw - 1j * shunts.q_kvar) / BASE_KVA)
     return y
+
+
+def _shares(network: Network) -> Floats:
+    shares = network.consumers.zip_shares
+    return shares if shares.any() else np.zeros((4, 0))
 
 
 def _ratings(network: Network) -> tuple[Floats, Floats]:
@@ -203,6 +221,12 @@ def set_taps(branches: Branches, network: Network, tap_position: Ints) -> None:
     branches.ratio[rows], branches.per_ratio[rows] = ratio, 1 / ratio
     branches.z[rows], branches.half[rows] = z, half
     branches.open_end[rows] = half + half / (1 + z * half)
+
+
+def copy_of(branches: Branches) -> Branches:
+    """The same values elsewhere."""
+    b = branches
+    return Branches(b.ratio.copy(), b.per_ratio.copy(), b.z.copy(), b.half.copy(), b.open_end.copy())
 
 
 def _lines(network: Network) -> tuple[Floats, Complexes, Complexes]:
@@ -255,7 +279,22 @@ def tree_for(network: Network) -> Tree:
 def flow_for(network: Network) -> Flow:
     """Room for the passes."""
     n = network.nodes.n + 1
-    return Flow(_complexes(n), _complexes(n), _complexes(n), _complexes(n), _complexes(n), _complexes(n))
+    more = n if network.consumers.zip_shares.any() else 0
+    a, w, y, v, j, s = (_complexes(n) for _ in range(6))
+    return Flow(a, w, y, v, j, s, _complexes(more), _complexes(more))
+
+
+def fresh_demand(flow: Flow) -> Flow:
+    """The same equations with room of their own for voltages and demand, not cleared."""
+    v, s = np.empty_like(flow.v), np.empty_like(flow.s)
+    return Flow(flow.a, flow.w, flow.y, v, flow.j, s, np.empty_like(flow.s1), np.empty_like(flow.s2))
+
+
+def fresh_currents(flow: Flow, loops: Loops) -> tuple[Flow, Loops]:
+    """The same equations and voltages with room of their own for currents, not cleared."""
+    own = flow._replace(j=np.empty_like(flow.j))
+    path_j, path_v = np.empty_like(loops.path_j), np.empty_like(loops.path_v)
+    return own, loops._replace(i=np.empty_like(loops.i), path_j=path_j, path_v=path_v)
 
 
 def loops_for(network: Network) -> Loops:

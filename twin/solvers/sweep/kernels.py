@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import numba
 
-from twin.network.model import Bools, Floats
+from twin.network.model import Bools, Floats, Ints
 from twin.solvers.sweep.arrays import (
     BASE_KVA,
     MAX_LOOPS,
@@ -45,12 +45,12 @@ SOLVABLE, TOO_MANY_LOOPS, CONFLICTING_SOURCES = 0, 1, 2
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _compiled(function: _F) -> _F:
+def compiled(function: _F) -> _F:
     """``function`` compiled at its first call and cached on disk, where a place to write is found at all."""
     return _jit(function, {"nogil": True, "error_model": "numpy"})
 
 
-def _inner(function: _F) -> _F:
+def inner(function: _F) -> _F:
     """``function`` compiled for the calls of other compiled ones alone, which saves most of its compile time."""
     wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     return _jit(function, {"nogil": True, "error_model": "numpy", **wrappers})
@@ -66,7 +66,7 @@ def _jit(function: _F, options: dict[str, Any]) -> _F:
 # --- order -----------------------------------------------------------------------------------------------------
 
 
-@_compiled
+@compiled
 def order(grid: Grid, closed: Bools, tree: Tree, loops: Loops) -> int:
     """Put the energised nodes in breadth-first order; returns whether the sweep applies.
 
@@ -113,7 +113,7 @@ def order(grid: Grid, closed: Bools, tree: Tree, loops: Loops) -> int:
     return SOLVABLE
 
 
-@_inner
+@inner
 def _connect(grid: Grid, closed: Bools, tree: Tree) -> None:
     tree.from_on[:] = True
     tree.to_on[:] = True
@@ -126,7 +126,7 @@ def _connect(grid: Grid, closed: Bools, tree: Tree) -> None:
                 tree.to_on[b] = False
 
 
-@_inner
+@inner
 def _append(tree: Tree, tail: int, node: int, parent: int, branch: int, clock: int, root: int) -> int:
     tail += 1
     tree.node[tail] = node
@@ -138,7 +138,7 @@ def _append(tree: Tree, tail: int, node: int, parent: int, branch: int, clock: i
     return tail
 
 
-@_inner
+@inner
 def _append_linked(grid: Grid, closed: Bools, tree: Tree, tail: int) -> int:
     """Take up all nodes that closed links join to the last one."""
     here = tail
@@ -152,13 +152,13 @@ def _append_linked(grid: Grid, closed: Bools, tree: Tree, tail: int) -> int:
     return tail
 
 
-@_inner
+@inner
 def _differ(grid: Grid, one: int, two: int) -> bool:
     same_v = grid.source_v_pu[one] == grid.source_v_pu[two]
     return not (same_v and grid.source_angle_rad[one] == grid.source_angle_rad[two])
 
 
-@_inner
+@inner
 def _turn(grid: Grid, tree: Tree) -> None:
     """By how much each node leads its stored voltage, within half a turn."""
     for i in range(1, tree.size[0] + 1):
@@ -166,7 +166,7 @@ def _turn(grid: Grid, tree: Tree) -> None:
         tree.turn[i] = turn - 2 * math.pi * math.floor(turn / (2 * math.pi) + 0.5)
 
 
-@_inner
+@inner
 def _find_paths(grid: Grid, tree: Tree, loops: Loops) -> None:
     """Positions from the ends of all loops up to their sources, in order."""
     mark = loops.path
@@ -191,12 +191,12 @@ def _find_paths(grid: Grid, tree: Tree, loops: Loops) -> None:
 # --- eliminate -------------------------------------------------------------------------------------------------
 
 
-@_inner
+@inner
 def _inverse(q: complex) -> complex:
     return q.conjugate() * (1.0 / (q.real * q.real + q.imag * q.imag))
 
 
-@_compiled
+@compiled
 def eliminate(grid: Grid, branches: Branches, tree: Tree, flow: Flow, loops: Loops) -> None:
     """The coefficients of the passes and the loop equations, for the present order and taps."""
     y, a, w = flow.y, flow.a, flow.w
@@ -223,7 +223,7 @@ def eliminate(grid: Grid, branches: Branches, tree: Tree, flow: Flow, loops: Loo
         _loop_equations(branches, tree, flow, loops)
 
 
-@_inner
+@inner
 def _node_admittances(grid: Grid, branches: Branches, tree: Tree, y: Complexes) -> None:
     """Shunts and the halves of the branches; those of dead nodes gather at the unused position 0."""
     for i in range(1, tree.size[0] + 1):
@@ -239,7 +239,7 @@ def _node_admittances(grid: Grid, branches: Branches, tree: Tree, y: Complexes) 
             y[tree.position[grid.branch_to[b]]] += seen
 
 
-@_inner
+@inner
 def _turn_ratios(grid: Grid, branches: Branches, tree: Tree, loops: Loops) -> None:
     """The ratios of the closing branches, with the phase that is left over around each loop."""
     for k in range(tree.size[1]):
@@ -250,7 +250,7 @@ def _turn_ratios(grid: Grid, branches: Branches, tree: Tree, loops: Loops) -> No
         loops.ratio[k] = branches.ratio[b] * complex(math.cos(turn), math.sin(turn))
 
 
-@_inner
+@inner
 def _loop_equations(branches: Branches, tree: Tree, flow: Flow, loops: Loops) -> None:
     """What a current of 1 pu in each loop changes at the ends of all loops, factorised."""
     n = tree.size[1]
@@ -265,14 +265,14 @@ def _loop_equations(branches: Branches, tree: Tree, flow: Flow, loops: Loops) ->
     _factorise(loops.z, loops.pivot, n)
 
 
-@_inner
+@inner
 def _gap(loops: Loops, k: int) -> complex:
     """The voltage across the open end of loop ``k``."""
     gap: complex = _inverse(loops.ratio[k]) * loops.path_v[loops.end_from[k]] - loops.path_v[loops.end_to[k]]
     return gap
 
 
-@_inner
+@inner
 def _draw_loop_currents(tree: Tree, flow: Flow, loops: Loops) -> None:
     """Add up the loop currents from their ends to the sources, in ``path_j``."""
     a, j, n = flow.a, loops.path_j, loops.path_size[0]
@@ -287,7 +287,7 @@ def _draw_loop_currents(tree: Tree, flow: Flow, loops: Loops) -> None:
         j[tree.parent[i]] += a[i] * j[i]
 
 
-@_inner
+@inner
 def _path_voltages(tree: Tree, flow: Flow, loops: Loops, j: Complexes, top: float) -> None:
     v = loops.path_v
     v[0] = top
@@ -296,7 +296,7 @@ def _path_voltages(tree: Tree, flow: Flow, loops: Loops, j: Complexes, top: floa
         v[i] = flow.a[i] * v[tree.parent[i]] - flow.w[i] * j[i]
 
 
-@_inner
+@inner
 def _factorise(matrix: Complexes, pivot: Any, n: int) -> None:
     """LU with row pivots, in place."""
     for c in range(n):
@@ -314,7 +314,7 @@ def _factorise(matrix: Complexes, pivot: Any, n: int) -> None:
                 matrix[r, k] -= matrix[r, c] * matrix[c, k]
 
 
-@_inner
+@inner
 def _substitute(matrix: Complexes, pivot: Any, n: int, x: Complexes) -> None:
     for c in range(n):
         x[c], x[pivot[c]] = x[pivot[c]], x[c]
@@ -330,10 +330,9 @@ def _substitute(matrix: Complexes, pivot: Any, n: int, x: Complexes) -> None:
 # --- iterate ---------------------------------------------------------------------------------------------------
 
 
-@_compiled
+@compiled
 def solve(
     grid: Grid,
-    branches: Branches,
     tree: Tree,
     flow: Flow,
     loops: Loops,
@@ -341,43 +340,61 @@ def solve(
     tolerance_pu: float,
     limit: int,
     least_v_pu: float,
-    at_nodes: Floats,
+    v_pu: Floats,
     energised: Bools,
-    at_branches: Floats,
 ) -> bool:
-    """Solve for the demand and write the results; False if there is no solution with at least ``least_v_pu``.
-
-    ``at_nodes`` takes v (pu) and angle (rad), ``at_branches`` P (kW), Q (kvar) and I (A) at the from end, the same
-    at the to end, and the loading.
-    """
-    _place(grid, tree, demand, flow.s)
+    """Solve for the demand and write the magnitudes; False if there is no solution with at least ``least_v_pu``."""
+    if flow.s1.size:
+        _place_dependent(grid, tree, demand, flow)
+    else:
+        _place(grid, tree, demand, flow.s)
     if not _iterate(tree, flow, loops, tolerance_pu, limit):
         return False
-    if not _report_nodes(tree, flow.v, least_v_pu, at_nodes[0], at_nodes[1], energised):
-        return False
-    _report_branches(grid, branches, tree, flow, loops, at_branches)
-    return True
+    return _magnitudes(tree.position, flow.v, least_v_pu, v_pu, energised)
 
 
-@_inner
+@inner
 def _place(grid: Grid, tree: Tree, demand: Demand, s: Complexes) -> None:
     """Net demand of each position, conjugate, per unit; what is at dead nodes gathers at position 0."""
     s[: tree.size[0] + 1] = 0.0
     per_kva = 1.0 / BASE_KVA
     for k in range(grid.load_node.size):
         s[tree.position[grid.load_node[k]]] += complex(demand.p_kw[k] * per_kva, -demand.q_kvar[k] * per_kva)
+    _place_generation(grid, tree, demand, s)
+
+
+@inner
+def _place_generation(grid: Grid, tree: Tree, demand: Demand, s: Complexes) -> None:
+    per_kva = 1.0 / BASE_KVA
     for k in range(grid.generator_node.size):
         fed = complex(demand.generation_kw[k] * per_kva, -demand.generation_kvar[k] * per_kva)
         s[tree.position[grid.generator_node[k]]] -= fed
 
 
-@_inner
+@inner
+def _place_dependent(grid: Grid, tree: Tree, demand: Demand, flow: Flow) -> None:
+    """Like ``_place``, by constant power, current and impedance."""
+    n = tree.size[0] + 1
+    flow.s[:n] = 0.0
+    flow.s1[:n] = 0.0
+    flow.s2[:n] = 0.0
+    per_kva = 1.0 / BASE_KVA
+    shares = grid.load_shares
+    for k in range(grid.load_node.size):
+        i = tree.position[grid.load_node[k]]
+        p, q = demand.p_kw[k] * per_kva, -demand.q_kvar[k] * per_kva
+        flow.s[i] += complex(p * (1.0 - shares[0, k] - shares[1, k]), q * (1.0 - shares[2, k] - shares[3, k]))
+        flow.s1[i] += complex(p * shares[0, k], q * shares[2, k])
+        flow.s2[i] += complex(p * shares[1, k], q * shares[3, k])
+    _place_generation(grid, tree, demand, flow.s)
+
+
+@inner
 def _iterate(tree: Tree, flow: Flow, loops: Loops, tolerance_pu: float, limit: int) -> int:
     """Solve from the voltages without demand; returns the iterations, 0 if they did not suffice.
 
     It ends when the change of the next iteration, foreseen by the rate of the last two, stays within the tolerance.
-    Leaves in ``j`` the whole currents down each branch that belong to the voltages. Voltages that are NaN end the
-    iteration: the report finds them.
+    Voltages that are NaN end the iteration: the magnitudes tell.
     """
     n = tree.size[0]
     _start(tree.parent, flow.a, flow.v, n)
@@ -390,8 +407,6 @@ def _iterate(tree: Tree, flow: Flow, loops: Loops, tolerance_pu: float, limit: i
         if iteration > 1:
             squared_rate = min(1.0, max(LEAST_SQUARED_RATE, CAUTION * largest / before))
         if not largest * squared_rate > enough:
-            _draw(tree, flow, loops)
-            _add_shunt_currents(flow.y, flow.v, flow.j, n)
             return iteration
         before = largest
     return 0
@@ -401,7 +416,7 @@ def _iterate(tree: Tree, flow: Flow, loops: Loops, tolerance_pu: float, limit: i
 # currents of the demand have a loop of their own, which alone depends on no other node and runs in vectors.
 
 
-@_inner
+@inner
 def _start(parent: Positions, a: Complexes, v: Complexes, n: int) -> None:
     """Voltages without demand."""
     v[0] = 1.0
@@ -409,13 +424,20 @@ def _start(parent: Positions, a: Complexes, v: Complexes, n: int) -> None:
         v[i] = a[i] * v[parent[i]]
 
 
-@_inner
+@inner
 def _demand_currents(s: Complexes, v: Complexes, j: Complexes, n: int) -> None:
     for i in range(1, n + 1):
         j[i] = s[i] * v[i] * (1.0 / (v[i].real * v[i].real + v[i].imag * v[i].imag))
 
 
-@_inner
+@inner
+def _add_dependent_currents(s1: Complexes, s2: Complexes, v: Complexes, j: Complexes, n: int) -> None:
+    """Those of constant current and constant impedance."""
+    for i in range(1, n + 1):
+        j[i] += (s1[i] * (1.0 / math.sqrt(v[i].real * v[i].real + v[i].imag * v[i].imag)) + s2[i]) * v[i]
+
+
+@inner
 def _backward(parent: Positions, a: Complexes, j: Complexes, n: int) -> None:
     """Add up the currents from the ends to the sources."""
     j[0] = 0.0
@@ -423,7 +445,7 @@ def _backward(parent: Positions, a: Complexes, j: Complexes, n: int) -> None:
         j[parent[i]] += a[i] * j[i]
 
 
-@_inner
+@inner
 def _forward(parent: Positions, a: Complexes, w: Complexes, j: Complexes, v: Complexes, n: int) -> float:
     """Voltages from the sources to the ends; returns the square of the largest change."""
     largest = 0.0
@@ -436,18 +458,20 @@ def _forward(parent: Positions, a: Complexes, w: Complexes, j: Complexes, v: Com
     return largest
 
 
-@_inner
+@inner
 def _add_shunt_currents(y: Complexes, v: Complexes, j: Complexes, n: int) -> None:
     """Make ``j`` the whole current drawn from above."""
     for i in range(1, n + 1):
         j[i] += y[i] * v[i]
 
 
-@_inner
+@inner
 def _draw(tree: Tree, flow: Flow, loops: Loops) -> None:
     """The currents down all branches at the present voltages, those of the loops included."""
     j, n = flow.j, tree.size[1]
     _demand_currents(flow.s, flow.v, j, tree.size[0])
+    if flow.s1.size:
+        _add_dependent_currents(flow.s1, flow.s2, flow.v, j, tree.size[0])
     _backward(tree.parent, flow.a, j, tree.size[0])
     if n == 0:
         return
@@ -465,25 +489,47 @@ def _draw(tree: Tree, flow: Flow, loops: Loops) -> None:
 # Gather first, then calculate along the tables without a branch, so that the processor's vectors are used.
 
 
-@_inner
-def _report_nodes(
-    tree: Tree, voltages: Complexes, least_v_pu: float, v_pu: Floats, angle_rad: Floats, energised: Bools
-) -> bool:
-    for node in range(energised.size):
-        i = tree.position[node]
-        energised[node] = i != 0
-        v_pu[node] = voltages[i].real
-        angle_rad[node] = voltages[i].imag
-    near = True
+@compiled
+def report(
+    grid: Grid, branches: Branches, tree: Tree, flow: Flow, loops: Loops, angle_rad: Floats, at_branches: Floats
+) -> None:
+    """Angles, and by branch P (kW), Q (kvar) and I (A) at the from end, the same at the to end, and the loading.
+
+    ``flow`` holds the voltages and the demand of a solution; its currents and those of the loops are worked out anew.
+    """
+    _draw(tree, flow, loops)
+    _add_shunt_currents(flow.y, flow.v, flow.j, tree.size[0])
+    _report_angles(tree, flow.v, angle_rad)
+    _report_branches(grid, branches, tree, flow, loops, at_branches)
+
+
+@inner
+def _magnitudes(position: Ints, voltages: Complexes, least_v_pu: float, v_pu: Floats, energised: Bools) -> bool:
+    """By node; False if an energised one has less than the least."""
     sound = True
+    least = least_v_pu * least_v_pu
     for node in range(energised.size):
-        re, im = v_pu[node], angle_rad[node]
-        size = math.sqrt(re * re + im * im)
-        near &= abs(im) < ARCTANGENT_LIMIT * re
-        sound &= size >= least_v_pu
-        v_pu[node] = size
-        angle_rad[node] = _arctangent(im / re)
+        i = position[node]
+        v = voltages[i]
+        squared = v.real * v.real + v.imag * v.imag
+        sound &= squared >= least
+        energised[node] = i != 0
+        v_pu[node] = squared if i != 0 else 0.0
     for node in range(energised.size):
+        v_pu[node] = math.sqrt(v_pu[node])
+    return sound
+
+
+@inner
+def _report_angles(tree: Tree, voltages: Complexes, angle_rad: Floats) -> None:
+    near = True
+    for node in range(angle_rad.size):
+        v = voltages[tree.position[node]]
+        near &= abs(v.imag) < ARCTANGENT_LIMIT * v.real
+        angle_rad[node] = v.imag / v.real
+    for node in range(angle_rad.size):
+        angle_rad[node] = _arctangent(angle_rad[node])
+    for node in range(angle_rad.size):
         i = tree.position[node]
         v = voltages[i]
         angle = angle_rad[node] if near else math.atan2(v.imag, v.real)
@@ -493,12 +539,9 @@ def _report_nodes(
         elif angle <= -math.pi:
             angle += 2 * math.pi
         angle_rad[node] = angle if i != 0 else 0.0
-        if i == 0:
-            v_pu[node] = 0.0
-    return sound
 
 
-@_inner
+@inner
 def _arctangent(x: float) -> float:
     """The arc tangent within the limit, good to 2e-16 (Cephes, S. L. Moshier)."""
     z = x * x
@@ -515,7 +558,7 @@ def _arctangent(x: float) -> float:
     return x + x * (z * p / q)
 
 
-@_inner
+@inner
 def _report_branches(grid: Grid, branches: Branches, tree: Tree, flow: Flow, loops: Loops, out: Floats) -> None:
     p_from, q_from, i_from, p_to, q_to, i_to, loading = out[0], out[1], out[2], out[3], out[4], out[5], out[6]
     for b in range(loading.size):

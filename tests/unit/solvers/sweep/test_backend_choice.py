@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
+import math
 from types import FunctionType
+from typing import Any
 
-from sweep_networks import random_network
+import numpy as np
+import pytest
+from sweep_networks import random_network, same
 
 from twin.network.builder import NetworkBuilder
 from twin.network.model import Network, SwitchKind
-from twin.solvers import SWEEP_FROM_NODES, drain_notes, power_flow
+from twin.solvers import drain_notes, power_flow
+from twin.solvers.direct import DirectPowerFlow
 from twin.solvers.power_grid_model import GridModelPowerFlow
 from twin.solvers.sweep import SweepPowerFlow, kernels
 
 
-def chain(n: int) -> Network:
-    """SOURCE ─ N0 ─ N1 ─ ..."""
+def chain(n: int, v_set_pu: float = math.nan) -> Network:
+    """SOURCE ─ N0 ─ N1 ─ ..., a generating unit at the end."""
     builder = NetworkBuilder("chain")
     for k in range(n):
         builder.node(f"N{k}", v_kv=20.0)
         if k:
             builder.line(f"L{k}", f"N{k - 1}", f"N{k}", length_km=0.01, r_ohm_per_km=0.3, x_ohm_per_km=0.3)
     builder.source("GRID", "N0")
+    builder.generator("G", f"N{n - 1}", p_kw=10.0, v_set_pu=v_set_pu)
     return builder.build()
 
 
-def test_backend__follows_the_size_of_the_network() -> None:
-    assert isinstance(power_flow(chain(SWEEP_FROM_NODES - 1)), GridModelPowerFlow)
-    assert isinstance(power_flow(chain(SWEEP_FROM_NODES)), SweepPowerFlow)
+def test_backend__is_the_direct_solver_where_units_hold_voltages() -> None:
+    assert isinstance(power_flow(chain(5)), SweepPowerFlow)
+    assert isinstance(power_flow(chain(5, v_set_pu=1.0)), DirectPowerFlow)
+
+
+@pytest.mark.parametrize("backend", ["sweep", "power-grid-model"])
+def test_backend__that_cannot_hold_voltages_hands_over_with_one_note(backend: Any) -> None:
+    network = chain(5, v_set_pu=1.01)
+    solver, direct = power_flow(network, backend=backend), power_flow(network, backend="direct")
+    for p_kw in (100.0, 200.0):
+        for each in (solver, direct):
+            each.update(generation_kw=np.array([p_kw]))
+        assert same(solver.solve(), direct.solve())
+    assert solver.solve().v_pu[-1] == pytest.approx(1.01, abs=1e-10)
+    (note,) = drain_notes(solver)
+    assert note.startswith("network chain: generating units hold voltages, so the direct solver takes over")
 
 
 def test_backend__can_be_named() -> None:
     assert isinstance(power_flow(chain(2), backend="sweep"), SweepPowerFlow)
-    assert isinstance(power_flow(chain(SWEEP_FROM_NODES), backend="power-grid-model"), GridModelPowerFlow)
+    assert isinstance(power_flow(chain(2), backend="direct"), DirectPowerFlow)
+    assert isinstance(power_flow(chain(2), backend="power-grid-model"), GridModelPowerFlow)
 
 
 def test_notes__are_drained_once() -> None:
@@ -44,7 +64,7 @@ def test_notes__are_drained_once() -> None:
     solver = power_flow(builder.build(), backend="sweep")
     assert drain_notes(solver) == ()
     solver.solve()
-    assert len(drain_notes(solver)) == 1
+    assert len(drain_notes(solver)) == 2  # from the sweep to the direct solver, and from there to power-grid-model
     solver.solve()
     assert drain_notes(solver) == ()
     assert drain_notes(power_flow(random_network(0, 3))) == ()

@@ -74,15 +74,15 @@ def test_meshes__up_to_the_limit_are_solved_by_compensation() -> None:
     assert imbalance_kva(network, result, network.switches.normally_closed) < 1e-5
 
 
-def test_meshes__beyond_the_limit_go_to_the_general_solver_with_one_note() -> None:
+def test_meshes__beyond_the_limit_go_to_the_direct_solver_with_one_note() -> None:
     network = ladder(MAX_LOOPS + 1)
-    sweep, general = SweepPowerFlow(network), power_flow(network, backend="power-grid-model")
+    sweep, general = SweepPowerFlow(network), power_flow(network, backend="direct")
     for factor in (1.0, 0.5):
         for solver in (sweep, general):
             solver.update(p_kw=factor * network.consumers.p_kw)
         assert np.array_equal(sweep.solve().v_pu, general.solve().v_pu)
     assert sweep.notes == [
-        "network ladder: more than 64 loops are closed, so power-grid-model solves instead of the sweep"
+        "network ladder: more than 64 loops are closed, so the direct solver takes over from the sweep"
     ]
     sweep.notes.clear()
     sweep.solve()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -104,7 +105,7 @@ def test_solve_many__dealt_out_to_threads_equals_one_at_a_time() -> None:
 def test_result__is_a_snapshot() -> None:
     solver = sweep()
     before = solver.solve()
-    kept = {name: getattr(before, name).copy() for name in before.__slots__}
+    kept = {name: getattr(before, name).copy() for name in (field.name for field in fields(before))}
     solver.update(p_kw=2 * network().consumers.p_kw, closed=np.zeros(network().switches.n, dtype=np.bool_))
     assert not np.array_equal(solver.solve().v_pu, kept["v_pu"])
     assert all(np.array_equal(getattr(before, name), values) for name, values in kept.items())

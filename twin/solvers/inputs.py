@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.network.model import Bools, Floats, Ints, Network
-from twin.solvers.model import InputNotFiniteError, InputShapeError, TapOutOfRangeError
+from twin.network.model import Bools, Floats, Ints, Network, ShuntCompensators
+from twin.solvers.model import InputNotFiniteError, InputShapeError, ShuntStepOutOfRangeError, TapOutOfRangeError
 
 
 def check_shape(quantity: str, values: NDArray[Any], expected: tuple[int, ...]) -> None:
@@ -46,8 +46,45 @@ class Inputs:
         self.generation_kvar = network.generators.q_kvar.copy()
         self.closed = network.switches.normally_closed.copy()
         self.tap_position = network.transformers.tap_position.copy()
+        self.shunt_steps = network.shunts.initial_steps.copy()
         self.check_powers(self.p_kw, self.q_kvar, self.generation_kw, self.generation_kvar)
         self.check_taps(self.tap_position)
+
+    def update(
+        self,
+        p_kw: Floats | None,
+        q_kvar: Floats | None,
+        generation_kw: Floats | None,
+        generation_kvar: Floats | None,
+        closed: Bools | None,
+        tap_position: Ints | None,
+        shunt_steps: Ints | None,
+    ) -> tuple[bool, bool, bool]:
+        """Take all or, where one is refused, nothing; whether switches, taps and shunts changed.
+
+        Raises:
+            InputShapeError: an array does not fit its table.
+            InputNotFiniteError: a demand or generation is NaN or infinite.
+            TapOutOfRangeError: a tap that the transformer does not have.
+            ShuntStepOutOfRangeError: steps that the shunt does not have.
+        """
+        self.check_powers(p_kw, q_kvar, generation_kw, generation_kvar)
+        self.check_closed(closed)
+        self.check_taps(tap_position)
+        self.check_steps(shunt_steps)
+        if p_kw is not None:
+            self.p_kw[:] = p_kw
+        if q_kvar is not None:
+            self.q_kvar[:] = q_kvar
+        if generation_kw is not None:
+            self.generation_kw[:] = generation_kw
+        if generation_kvar is not None:
+            self.generation_kvar[:] = generation_kvar
+        return (
+            take(self.closed, closed),
+            take(self.tap_position, tap_position),
+            take(self.shunt_steps, shunt_steps),
+        )
 
     def check_powers(
         self,
@@ -75,6 +112,20 @@ class Inputs:
         if len(outside):
             row = int(outside[0])
             raise TapOutOfRangeError(t.names[row], int(position[row]), int(t.tap_min[row]), int(t.tap_max[row]))
+
+    def check_steps(self, steps: Ints | None) -> None:
+        """Raises InputShapeError or ShuntStepOutOfRangeError."""
+        if steps is not None:
+            check_steps(self.network.shunts, steps)
+
+
+def check_steps(shunts: ShuntCompensators, steps: Ints) -> None:
+    """Raises InputShapeError or ShuntStepOutOfRangeError."""
+    check_shape("shunt_steps", steps, (shunts.n,))
+    outside = np.flatnonzero((steps < 0) | (steps > shunts.steps))
+    if len(outside):
+        row = int(outside[0])
+        raise ShuntStepOutOfRangeError(shunts.names[row], int(steps[row]), int(shunts.steps[row]))
 
 
 def take(present: NDArray[Any], wanted: NDArray[Any] | None) -> bool:
