@@ -6,12 +6,11 @@ No I/O and no retries of commands: whether to try again, and how long to wait, i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from twin.links.iec104_answers import ANSWERS, CommandStage, PendingCommand, Step
 from twin.links.model import (
     ArrivedSample,
     CommandReply,
@@ -21,8 +20,9 @@ from twin.links.model import (
     SessionEvent,
     SessionState,
 )
-from twin.points.model import PointDefinition, Quality, Sample, TimeSource
+from twin.points.model import PointDefinition, PointKind, Quality, Sample, TimeSource
 from twin.protocols.iec104 import (
+    STATION_INTERROGATION,
     TYPES,
     Asdu,
     AsduReceived,
@@ -41,7 +41,7 @@ from twin.protocols.iec104 import (
     UnencodableValueError,
     tagged_type,
 )
-from twin.protocols.iec104.elements import Interrogation
+from twin.protocols.iec104.elements import CounterInterrogation, Interrogation
 from twin.protocols.iec104.mapping import command_element, type_suits, value_of
 from twin.protocols.iec104.types import plain_type
 from twin.timebase import NEVER, SimTime, TimeBase
@@ -49,6 +49,7 @@ from twin.timebase import NEVER, SimTime, TimeBase
 NEGATIVE_CONFIRMATION = "negative confirmation"
 NOT_STARTED = "no data transfer"
 UNKNOWN_POINT = "unknown point"
+NO_SELECT = "a bit string command has no select"
 VALUE_NOT_ENCODABLE = "value not encodable"
 UNKNOWN_CAUSES: dict[int, str] = {
     Cause.UNKNOWN_TYPE: "unknown type",
@@ -71,39 +72,9 @@ class Iec104LinkSettings(BaseModel):
     interrogation_limit_ms: int = Field(
         default=60_000, ge=1, description="time after which an interrogation without termination is repeated"
     )
-
-
-class CommandStage(Enum):
-    """What was asked last of a command point, and what came back."""
-
-    SELECTING = "selecting"
-    SELECTED = "selected"
-    OPERATING = "operating"
-    ACTIVATED = "activated"
-    CANCELLING = "cancelling"
-
-
-_Step = tuple[CommandStage | None, ReplyKind]
-_S, _K, _C = CommandStage, ReplyKind, Cause
-ANSWERS: dict[tuple[CommandStage, Cause, bool], _Step] = {
-    (_S.SELECTING, _C.ACTIVATION_CON, False): (_S.SELECTED, _K.SELECTED),
-    (_S.SELECTING, _C.ACTIVATION_CON, True): (None, _K.REFUSED),
-    (_S.OPERATING, _C.ACTIVATION_CON, False): (_S.ACTIVATED, _K.ACTIVATED),
-    (_S.OPERATING, _C.ACTIVATION_CON, True): (None, _K.REFUSED),
-    (_S.ACTIVATED, _C.ACTIVATION_TERMINATION, False): (None, _K.TERMINATED),
-    (_S.ACTIVATED, _C.ACTIVATION_TERMINATION, True): (None, _K.REFUSED),
-    (_S.CANCELLING, _C.DEACTIVATION_CON, False): (None, _K.CANCELLED),
-    (_S.CANCELLING, _C.DEACTIVATION_CON, True): (None, _K.REFUSED),
-}
-"""(stage, cause of the answer, P/N) → (next stage, reply); an answer that is absent here was not asked for."""
-
-
-@dataclass(slots=True)
-class PendingCommand:
-    """The command a point is busy with; a newer one for the same point takes its place."""
-
-    command_id: int
-    stage: CommandStage
+    interrogation_period_ms: int = Field(default=0, ge=0, description="time between interrogations; 0: at start only")
+    clock_period_ms: int = Field(default=0, ge=0, description="time between clock synchronisations; 0: at start only")
+    counter_period_ms: int = Field(default=0, ge=0, description="time between counter interrogations; 0: none")
 
 
 class Iec104MasterSession:
@@ -111,6 +82,7 @@ class Iec104MasterSession:
 
     ``unknown_objects``, ``unsuitable_objects`` and ``unexpected_answers`` count what arrived and could not be
     used: addresses outside the point map, types that do not suit the point, answers nobody waits for.
+    ``clock_offset_ms`` is how far the station's clock was ahead when it was last synchronised, None if not known.
     """
 
     def __init__(
@@ -132,6 +104,9 @@ class Iec104MasterSession:
         self._common_addresses = sorted({d.address.common_address for d in points})
         self._connection: Connection | None = None
         self._close_reason = ""
+        self.clock_offset_ms: int | None = None
+        self._clock_sent: dict[int, SimTime] = {}
+        self._due = dict.fromkeys(self._periods(), NEVER)
         self._interrogating: dict[int, SimTime] = {}
         self._pending: dict[str, PendingCommand] = {}
         self._events: list[LinkEvent] = []
@@ -153,6 +128,8 @@ class Iec104MasterSession:
         self._close_reason = ""
         self._interrogating.clear()
         self._pending.clear()
+        self._clock_sent.clear()
+        self._due = dict.fromkeys(self._due, NEVER)
 
     def receive(self, payload: bytes, now: SimTime) -> None:
         if self._connection is not None:
@@ -164,11 +141,23 @@ class Iec104MasterSession:
         self._act(self._connection.tick(now), now)
         for common_address in [ca for ca, limit in self._interrogating.items() if limit <= now]:
             self._interrogate(common_address, now)
+        self._run_periods(now)
+
+    def _periods(self) -> dict[str, int]:
+        s = self.settings
+        return {"interrogation": s.interrogation_period_ms, "clock": s.clock_period_ms, "counter": s.counter_period_ms}
+
+    def _run_periods(self, now: SimTime) -> None:
+        actions = {"interrogation": self.interrogate, "clock": self.synchronize, "counter": self.interrogate_counters}
+        for name, due in self._due.items():
+            if due <= now:
+                self._due[name] = now + self._periods()[name]
+                actions[name](now)
 
     def next_timer(self) -> SimTime:
         if self._connection is None or self._close_reason:
             return NEVER
-        return min(self._connection.next_timer(), *self._interrogating.values(), NEVER)
+        return min(self._connection.next_timer(), *self._interrogating.values(), *self._due.values())
 
     def payload_to_send(self) -> bytes:
         return b"" if self._connection is None else self._connection.data_to_send()
@@ -201,8 +190,8 @@ class Iec104MasterSession:
 
     def _begin(self, now: SimTime) -> None:
         self._report(SessionState.STARTED, now)
-        for common_address in self._common_addresses:
-            self._request(TypeId.C_CS_NA_1, common_address, InformationObject(0, time=self._tag(now)), now)
+        self._due = {name: now + period if period else NEVER for name, period in self._periods().items()}
+        self.synchronize(now)
         self.interrogate(now)
 
     def _tag(self, now: SimTime) -> TimeTag:
@@ -214,6 +203,40 @@ class Iec104MasterSession:
     def _send(self, asdu: Asdu, now: SimTime) -> None:
         if self._connection is not None and self.started:
             self._connection.send(asdu, now)
+
+    # demands
+
+    def synchronize(self, now: SimTime) -> None:
+        """Send the time to every common address; the confirmations tell ``clock_offset_ms``."""
+        for common_address in self._common_addresses:
+            self._clock_sent[common_address] = now
+            self._request(TypeId.C_CS_NA_1, common_address, InformationObject(0, time=self._tag(now)), now)
+
+    def read(self, point: str, now: SimTime) -> None:
+        """Ask for the present value of one input; it comes as a sample that is not spontaneous."""
+        address = self._points[point].address
+        o = InformationObject(address.ioa)
+        originator = self.settings.originator
+        self._send(Asdu(TypeId.C_RD_NA_1, Cause.REQUEST, address.common_address, (o,), originator=originator), now)
+
+    def interrogate_group(self, group: int, now: SimTime) -> None:
+        """Ask every common address for an interrogation group, 1 to 16."""
+        for common_address in self._common_addresses:
+            o = InformationObject(0, Interrogation(STATION_INTERROGATION + group))
+            self._request(TypeId.C_IC_NA_1, common_address, o, now)
+
+    def interrogate_counters(self, now: SimTime, request: int = 5, freeze: int = 0) -> None:
+        """Read, freeze or reset counters (QCC): ``request`` 1 to 4 for a group, 5 for all."""
+        for common_address in self._common_addresses:
+            o = InformationObject(0, CounterInterrogation(request, freeze))
+            self._request(TypeId.C_CI_NA_1, common_address, o, now)
+
+    def _take_clock_answer(self, asdu: Asdu, now: SimTime) -> None:
+        """The confirmation holds the station's time from half-way between request and answer."""
+        sent, tag = self._clock_sent.pop(asdu.common_address, None), asdu.objects[0].time
+        shown = None if tag is None or asdu.negative else tag.sim_time(self._time_base)
+        if sent is not None and shown is not None and asdu.cause == Cause.ACTIVATION_CON:
+            self.clock_offset_ms = shown - (sent + now) // 2
 
     # interrogation
 
@@ -230,6 +253,8 @@ class Iec104MasterSession:
         self._request(TypeId.C_IC_NA_1, common_address, InformationObject(0, Interrogation()), now)
 
     def _take_interrogation_answer(self, asdu: Asdu, now: SimTime) -> None:
+        if asdu.objects[0].element.qualifier != STATION_INTERROGATION:
+            return
         if asdu.common_address not in self._interrogating:
             self.unexpected_answers += 1
         elif asdu.cause == Cause.ACTIVATION_TERMINATION and not asdu.negative:
@@ -254,6 +279,8 @@ class Iec104MasterSession:
             self._take_command_answer(asdu, now)
         elif asdu.type_id == TypeId.C_IC_NA_1:
             self._take_interrogation_answer(asdu, now)
+        elif asdu.type_id == TypeId.C_CS_NA_1:
+            self._take_clock_answer(asdu, now)
         elif asdu.type_id == TypeId.M_EI_NA_1:
             self._take_initialization(asdu, now)
 
@@ -297,6 +324,8 @@ class Iec104MasterSession:
             self._reply(command.command_id, ReplyKind.REFUSED, now, UNKNOWN_POINT)
         elif not self.started:
             self._reply(command.command_id, ReplyKind.REFUSED, now, NOT_STARTED)
+        elif definition.kind is PointKind.BITSTRING_COMMAND and stage is not CommandStage.OPERATING:
+            self._reply(command.command_id, ReplyKind.REFUSED, now, NO_SELECT)
         else:
             self._send_command(definition, command, stage, cause, now)
 
@@ -322,7 +351,7 @@ class Iec104MasterSession:
             self.unexpected_answers += 1
             return
         if asdu.cause in UNKNOWN_CAUSES:
-            step: _Step | None = (None, ReplyKind.REFUSED)
+            step: Step | None = (None, ReplyKind.REFUSED)
         else:
             step = ANSWERS.get((pending.stage, Cause(asdu.cause), asdu.negative)) if asdu.cause in _CAUSES else None
         if step is None:
@@ -330,7 +359,7 @@ class Iec104MasterSession:
             return
         self._advance(definition.name, pending, step, asdu, now)
 
-    def _advance(self, point: str, pending: PendingCommand, step: _Step, asdu: Asdu, now: SimTime) -> None:
+    def _advance(self, point: str, pending: PendingCommand, step: Step, asdu: Asdu, now: SimTime) -> None:
         stage, kind = step
         if stage is None:
             del self._pending[point]
@@ -357,6 +386,8 @@ class Iec104MasterSession:
             "close_reason": self._close_reason,
             "interrogating": [[ca, limit] for ca, limit in self._interrogating.items()],
             "pending": {point: [p.command_id, p.stage.value] for point, p in self._pending.items()},
+            "clock": [self.clock_offset_ms, [[ca, at] for ca, at in self._clock_sent.items()]],
+            "due": self._due,
             "counts": [self.unknown_objects, self.unsuitable_objects, self.unexpected_answers],
         }
 
@@ -368,6 +399,9 @@ class Iec104MasterSession:
             self._connection.restore(state["connection"])
         self._close_reason = state["close_reason"]
         self._interrogating = dict(state["interrogating"])
+        self.clock_offset_ms = state["clock"][0]
+        self._clock_sent = dict(state["clock"][1])
+        self._due = dict(state["due"])
         self._pending = {
             point: PendingCommand(command_id, CommandStage(stage))
             for point, (command_id, stage) in state["pending"].items()
