@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from twin.control_room.settings import (
     FlisrDeskSettings,
+    LoadFlowDeskSettings,
     LoadModelSettings,
     StateEstimationDeskSettings,
     VoltVarDeskSettings,
 )
 from twin.dms.flisr import FlisrSettings
+from twin.dms.load_flow import LoadFlowSettings
 from twin.dms.state_estimation import StateEstimationSettings
 from twin.dms.volt_var import Objective, VoltVarSettings
-from twin.scenario.model import FlisrScenario, LoadModelScenario, StateEstimationScenario, VoltVarScenario
+from twin.scenario.model import (
+    FlisrScenario,
+    LoadFlowScenario,
+    LoadModelScenario,
+    StateEstimationScenario,
+    VoltVarScenario,
+)
 
 
 def load_model_settings(block: LoadModelScenario) -> LoadModelSettings:
@@ -27,6 +35,17 @@ def state_estimation_settings(block: StateEstimationScenario) -> StateEstimation
         settle_ms=block.settle,
         load_model=load_model_settings(block),
         limits=StateEstimationSettings(false_alarm=block.false_alarm),
+    )
+
+
+def load_flow_settings(block: LoadFlowScenario) -> LoadFlowDeskSettings:
+    """Load flow with load allocation."""
+    return LoadFlowDeskSettings(
+        mode=block.mode,
+        period_ms=block.period,
+        settle_ms=block.settle,
+        load_model=load_model_settings(block),
+        limits=LoadFlowSettings(max_factor=block.max_factor),
     )
 
 

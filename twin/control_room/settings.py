@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from twin.dms.flisr import FlisrSettings
+from twin.dms.load_flow import LoadFlowSettings
 from twin.dms.state_estimation import StateEstimationSettings
 from twin.dms.volt_var import VoltVarSettings
 
@@ -70,6 +71,15 @@ class VoltVarDeskSettings(ApplicationSettings):
     limits: VoltVarSettings = Field(default_factory=VoltVarSettings, description="Band, objective and limits")
 
 
+class LoadFlowDeskSettings(ApplicationSettings):
+    """Load flow with load allocation. It operates nothing: advisory and automatic are the same."""
+
+    period_ms: int = Field(default=60_000, ge=1_000, le=3_600_000, description="Time from one look to the next")
+    settle_ms: int = Field(default=3_000, ge=0, le=600_000, description="Wait after a switch has moved")
+    load_model: LoadModelSettings = Field(default_factory=LoadModelSettings, description="Expected demand")
+    limits: LoadFlowSettings = Field(default_factory=LoadFlowSettings, description="Meters and tolerances")
+
+
 class ControlRoomSettings(BaseModel):
     """Which applications run, in which mode and within which limits."""
 
@@ -77,6 +87,9 @@ class ControlRoomSettings(BaseModel):
 
     state_estimation: StateEstimationDeskSettings = Field(
         default_factory=StateEstimationDeskSettings, description="State estimation"
+    )
+    load_flow: LoadFlowDeskSettings = Field(
+        default_factory=LoadFlowDeskSettings, description="Load flow with load allocation"
     )
     flisr: FlisrDeskSettings = Field(default_factory=FlisrDeskSettings, description="FLISR")
     volt_var: VoltVarDeskSettings = Field(default_factory=VoltVarDeskSettings, description="Volt-VAR control")

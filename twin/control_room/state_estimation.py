@@ -13,18 +13,19 @@ import numpy as np
 
 from twin.control_room.desk import CyclicDesk, Finding, Host
 from twin.control_room.settings import StateEstimationDeskSettings
+from twin.control_room.standing import known_only, quality_of
 from twin.dms.load_model import ProfiledDemand
+from twin.dms.standing import Standing
 from twin.dms.state_estimation import (
     EstimationResult,
     Image,
-    Standing,
     StateEstimation,
     measured_points,
 )
 from twin.network.load_profiles import PROFILES
-from twin.network.model import Floats, Ints, Network
+from twin.network.model import Floats, Network
 from twin.points.calculated import calculated_point
-from twin.points.model import PointDefinition, PointKind, Quality
+from twin.points.model import PointDefinition, PointKind
 from twin.solvers.state_estimation import EstimationDivergedError
 from twin.timebase import SimTime
 
@@ -41,11 +42,6 @@ WHOLE = {
     "doubtful_nodes": "",
     "unknown_nodes": "",
 }
-
-QUALITY_OF = np.zeros(len(Standing), dtype=np.uint8)
-"""Quality of a calculated point by the standing of its place; substituted marks what rests on expected demand."""
-QUALITY_OF[Standing.EXPECTED] = Quality.SUBSTITUTED
-QUALITY_OF[[Standing.DOUBTFUL, Standing.UNKNOWN]] = Quality.INVALID
 
 
 def state_estimation_points(
@@ -107,6 +103,7 @@ class StateEstimationDesk(CyclicDesk):
     def _values(self, result: EstimationResult) -> tuple[Floats, Any]:
         """Values and qualities in the order of the published points."""
         network, state = self.host.network, result.estimate.state
+        flows = (state.p_from_kw, state.q_from_kvar, state.i_from_a, state.loading)
         wrong = {point.point for point in result.wrong_points}
         suspect = {suspect.switch for suspect in result.suspects}
         whole = [
@@ -118,20 +115,15 @@ class StateEstimationDesk(CyclicDesk):
             *(np.count_nonzero(result.node == s) for s in (Standing.EXPECTED, Standing.DOUBTFUL, Standing.UNKNOWN)),
         ]
         values = [
-            _told(state.v_pu, result.node),
-            *(_told(a, result.branch) for a in (state.p_from_kw, state.q_from_kvar, state.i_from_a, state.loading)),
+            known_only(state.v_pu, result.node),
+            *(known_only(a, result.branch) for a in flows),
             [float(row in suspect) for row in range(network.switches.n)],
             [float(name in wrong) for name in self._points.names],
             whole,
         ]
         marks = network.switches.n + self._points.n + len(whole)
-        quality = [QUALITY_OF[result.node], *[QUALITY_OF[result.branch]] * len(BRANCH), np.zeros(marks, dtype=np.uint8)]
+        quality = [quality_of(result.node), *[quality_of(result.branch)] * len(BRANCH), np.zeros(marks, dtype=np.uint8)]
         return np.concatenate([np.asarray(part, dtype=np.float64) for part in values]), np.concatenate(quality)
-
-
-def _told(values: Floats, standing: Ints) -> Floats:
-    """The values, without those that cannot be told."""
-    return np.asarray(np.where(standing == Standing.UNKNOWN, np.nan, values))
 
 
 def findings_of(result: EstimationResult) -> list[Finding]:

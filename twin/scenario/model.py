@@ -141,6 +141,19 @@ class StateEstimationScenario(LoadModelScenario):
     """The probability to suspect something in one look though nothing is wrong."""
 
 
+class LoadFlowScenario(LoadModelScenario):
+    """Demand that agrees with the meters, and the load flow on it."""
+
+    mode: Literal["off", "advisory", "automatic"] = "off"
+    """off; advisory and automatic: results and findings are published, nothing is operated."""
+    period: Annotated[int, InUnit(Unit.MILLISECOND, low=1_000)] = 60_000
+    """The time from one look to the next."""
+    settle: DurationMs = 3_000
+    """How long to wait after a switch has moved."""
+    max_factor: Annotated[float, InUnit(Unit.FRACTION, above=1.0, high=100.0)] = 5.0
+    """A meter zone above this percentage of its rated demand is not believed."""
+
+
 class VoltVarScenario(ScenarioModel):
     """Voltages inside their band, with tap changers, capacitor banks and inverters."""
 
@@ -179,6 +192,8 @@ class Applications(ScenarioModel):
     """The most likely state of the network."""
     flisr: FlisrScenario = FlisrScenario()
     """Fault location, isolation and service restoration."""
+    load_flow: LoadFlowScenario = LoadFlowScenario()
+    """Demand that agrees with the meters, and the load flow on it."""
     volt_var: VoltVarScenario = VoltVarScenario()
     """Voltages inside their band."""
 

@@ -1,11 +1,11 @@
 """State estimation: the network's state out of telemetry and expected demand, with its tests and doubts."""
 
-from twin.dms.state_estimation.application import StateEstimation, usable
+from twin.dms.standing import Standing, usable
+from twin.dms.state_estimation.application import StateEstimation
 from twin.dms.state_estimation.model import (
     EstimationResult,
     Gap,
     Image,
-    Standing,
     SuspectSwitch,
     WrongPoint,
 )

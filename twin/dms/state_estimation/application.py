@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from twin.dms.standing import Standing
 from twin.dms.state_estimation.expected import Expected
 from twin.dms.state_estimation.fit import Fit, fit
 from twin.dms.state_estimation.frame import Frame, Frames, names_of
-from twin.dms.state_estimation.model import EstimationResult, Gap, Image, Standing, WrongPoint
+from twin.dms.state_estimation.model import EstimationResult, Gap, Image, WrongPoint
 from twin.dms.state_estimation.settings import StateEstimationSettings
 from twin.dms.state_estimation.suspects import Explanation, Suspicion
 from twin.dms.state_estimation.telemetry import MeasuredPoints
 from twin.dms.topology import SupplyState
-from twin.network.model import Bools, Ints, Network
+from twin.network.model import Ints, Network
 from twin.solvers.state_estimation import (
     BadDataSettings,
     BadMeasurement,
@@ -198,9 +199,3 @@ class StateEstimation:
             if island.suspicious
         ]
         return tuple(told)
-
-
-def usable(standing: Ints) -> Bools:
-    """Where a result may be used: measured, expected, or dead for certain."""
-    good: Bools = (standing == Standing.MEASURED) | (standing == Standing.EXPECTED) | (standing == Standing.DEAD)
-    return good

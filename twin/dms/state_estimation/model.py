@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 from twin.dms.load_model import Demand
 from twin.network.model import Bools, Floats, Ints
@@ -26,21 +25,6 @@ class Image:
     demand: Demand
     generation_kw: Floats
     generation_kvar: Floats
-
-
-class Standing(IntEnum):
-    """What the estimate at a node or branch is worth."""
-
-    MEASURED = 0
-    """Determined by telemetry."""
-    EXPECTED = 1
-    """Rests on expected demand as well, or on a switch position that is assumed."""
-    DOUBTFUL = 2
-    """Telemetry contradicts it and no explanation was found, or the suspected switch position is not assumed."""
-    UNKNOWN = 3
-    """Cannot be told: depends on a switch of unknown position, or nothing determines it."""
-    DEAD = 4
-    """Without supply for certain."""
 
 
 @dataclass(frozen=True, slots=True)
