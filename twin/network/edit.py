@@ -73,8 +73,13 @@ class NetworkEdit:
         keep_lines = np.arange(network.lines.n) != row
         switches = _rows(network.switches, network.switches.branch != row)
         branch = np.where(switches.branch > row, switches.branch - 1, switches.branch).astype(np.int32)
+        earthing = _rows(network.earthing, network.earthing.branch != row)
+        earthed = np.where(earthing.branch > row, earthing.branch - 1, earthing.branch).astype(np.int32)
         self._network = replace(
-            network, lines=_rows(network.lines, keep_lines), switches=replace(switches, branch=branch)
+            network,
+            lines=_rows(network.lines, keep_lines),
+            switches=replace(switches, branch=branch),
+            earthing=replace(earthing, branch=earthed),
         )
 
 

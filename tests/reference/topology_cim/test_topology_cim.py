@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from twin.dms.topology import SwitchState, TopologyProcessor
 from twin.network.cim import CimModel, balanced_network, load_three_phase, node_breaker, read_cim
 from twin.solvers import power_flow
 from twin.solvers.three_phase import three_phase_power_flow
@@ -53,6 +54,21 @@ def test_minigrid__partition_into_topological_nodes_is_the_published_one(minigri
     computed = {nodes - model.boundary for nodes in model.topological_nodes().values()} - {frozenset()}
     assert computed == set(model.published.values())
     assert (len(model.nodes), len(model.switches), len(model.published)) == (103, 90, 11)
+
+
+@with_minigrid
+def test_minigrid__topology_processing_gives_the_published_partition_in_one_island(minigrid: CimModel) -> None:
+    loaded, connectivity = balanced_network(minigrid), node_breaker(minigrid)
+    network = loaded.network
+    positions = np.where(network.switches.normally_closed, int(SwitchState.CLOSED), int(SwitchState.OPEN))
+    processor = TopologyProcessor(network, positions.astype(np.int32))
+    label, island = processor.topological_nodes(), processor.islands()
+    rows = {mrid: network.index[loaded.names[mrid]].index for mrid in connectivity.nodes}
+    computed: dict[int, set[str]] = {}
+    for mrid in connectivity.nodes.keys() - connectivity.boundary:
+        computed.setdefault(int(label[rows[mrid]]), set()).add(mrid)
+    assert sorted(map(sorted, computed.values())) == sorted(map(sorted, connectivity.published.values()))
+    assert len({int(island[rows[mrid]]) for nodes in connectivity.published.values() for mrid in nodes}) == 1
 
 
 @with_minigrid

@@ -211,3 +211,16 @@ def test_edit__result_is_valid_whatever_is_changed_and_the_original_stays(many: 
     for table in TABLES:
         for name, column in vars(getattr(untouched, table)).items():
             np.testing.assert_array_equal(column, getattr(getattr(original, table), name))
+
+
+def test_remove_line__takes_its_earthing_switch_and_renumbers_the_others() -> None:
+    b = NetworkBuilder("chain")
+    for name in "ABC":
+        b.node(name, v_kv=20)
+    for name, a, c in (("L1", "A", "B"), ("L2", "B", "C")):
+        b.line(name, a, c, length_km=1, r_ohm_per_km=0.1, x_ohm_per_km=0.1)
+        b.earthing_switch(f"ES_{name}", a, branch=name)
+    edit = NetworkEdit(b.build())
+    edit.remove_line("L1")
+    assert edit.result().earthing.names == ("ES_L2",)
+    assert edit.result().earthing.branch.tolist() == [0]

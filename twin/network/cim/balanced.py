@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from twin.network.builder import NetworkBuilder
-from twin.network.cim.connectivity import SWITCH_KINDS, CimTerminal, NodeBreakerModel, node_breaker
+from twin.network.cim.connectivity import EARTHING, SWITCH_KINDS, CimTerminal, NodeBreakerModel, node_breaker
 from twin.network.cim.reader import CimModel, CimObject, unused
 from twin.network.model import Network, SwitchKind
 
 NAN = math.nan
 _KNOWN = (
     *SWITCH_KINDS,
+    EARTHING,
     *("Terminal", "ConnectivityNode", "TopologicalNode", "TopologicalIsland", "BusbarSection", "BaseVoltage"),
     *("Bay", "VoltageLevel", "Substation", "Line", "SubGeographicalRegion", "GeographicalRegion"),
     *("ACLineSegment", "PowerTransformer", "PowerTransformerEnd", "RatioTapChanger"),
@@ -433,7 +434,7 @@ class _Loader:
         for mrid, switch in self.connectivity.switches.items():
             item = self.model.objects[mrid]
             if not switch.node_b:
-                self.notes.append(f"earthing switch {switch.name} is left out of the power flow")
+                self.builder.earthing_switch(self._name(item), self.names[switch.node_a], closed=switch.closed)
                 continue
             self.builder.switch(
                 self._name(item),
