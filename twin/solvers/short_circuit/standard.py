@@ -62,7 +62,7 @@ def _kappa(state: State, site: Site) -> float:
 
 
 def _breaking(state: State, site: Site, i1: complex, t_s: float) -> float:
-    """Ib = Ik'' - Σ ΔU''/(c Un/√3) (1 - μ q) Ik'' of each machine."""
+    """Ib = Ik'' - Σ ΔU''/(c Un/√3) (1 - μ q) Ik'' of each machine, with ΔU'' = jX'' Ik'' (equations 76 and 77)."""
     infeed, c = state.elements.units.infeed, state.driving_voltage(site)
     at = state.buses.of_node[infeed.node]
     fed = state.buses.fed[at] & ~infeed.network
@@ -71,7 +71,7 @@ def _breaking(state: State, site: Site, i1: complex, t_s: float) -> float:
     amperes = 1e3 / (np.sqrt(3.0) * state.elements.network.nodes.v_nominal_kv[infeed.node])
     multiple = np.where(fed, np.abs(own) * amperes / np.where(infeed.network, 1.0, infeed.i_rated_a), 0.0)
     kept = _mu(multiple, t_s) * np.where(infeed.motor, _q(infeed, t_s), 1.0)
-    decayed = np.where(fed, (-drop / c) * (1.0 - kept) * own, 0.0)
+    decayed = np.where(fed, 1j * infeed.z.imag * own / c * (1.0 - kept) * own, 0.0)
     return float(abs(i1 - decayed.sum()) * site.amperes)
 
 
