@@ -14,6 +14,7 @@ import numpy as np
 
 from simulators.director import PlannedEvent
 from simulators.profiles import PROFILES, load_profile
+from simulators.station_events import described, station_findings
 from twin.control_room.applications import calculated_points, room_settings
 from twin.derive import Derivation, DeriveOptions, derive
 from twin.derive.reading import read
@@ -37,6 +38,7 @@ from twin.scenario.events import (
     OutageAction,
 )
 from twin.scenario.findings import did_you_mean
+from twin.scenario.telecontrol import HalfOpenAction, MisbehaviourAction, NetworkAction
 from twin.scenario.machines import FrequencySettings
 from twin.scenario.model import NetworkError
 from twin.timebase import NEVER, TimeBase
@@ -88,6 +90,7 @@ def prepare(path: Path) -> Preparation:
     findings = [
         *resolve(scenario, namespace, stations),
         *_plant_findings(scenario, plant),
+        *station_findings(scenario, derivation),
         *_measurement_findings(scenario, derivation),
     ]
     if findings:
@@ -245,6 +248,8 @@ def _describe(action: Any, duration_ms: int) -> tuple[str, dict[str, Any], dict[
             return action.line, data, {**told, "fault_kind": action.kind}
         case ClearFaultAction():
             return action.id, {"id": action.id}, {}
+        case MisbehaviourAction() | NetworkAction() | HalfOpenAction():
+            return action.station, *described(action, duration_ms)
         case CommsLossAction():
             data = {"station": action.station, "for_ms": action.for_ms or duration_ms}
             return action.station, data, {"for_ms": data["for_ms"]}

@@ -16,10 +16,14 @@ from twin.links.in_process import InProcessMasterSession
 from twin.links.modbus import ModbusMasterSession
 from twin.links.modbus_scan import ModbusLinkSettings
 from twin.links.model import MasterSession
+from twin.outstations import framing
 from twin.outstations.dnp3 import Dnp3Outstation, Dnp3OutstationSettings
 from twin.outstations.iec104 import Iec104Outstation
+from twin.outstations import framing
 from twin.outstations.in_process import InProcessOutstation
+from twin.outstations.misbehaviour import Framing
 from twin.outstations.modbus import ModbusOutstation
+from twin.outstations.misbehaviour import Framing
 from twin.outstations.model import CommandHandler, Outstation
 from twin.points.model import PointDefinition
 from twin.scenario.stations import StationSettings
@@ -39,13 +43,14 @@ class StationContext:
 
 @dataclass(frozen=True)
 class ProtocolEntry:
-    """One protocol: the controlling and the controlled side of a station.
+    """One protocol: the controlling and the controlled side of a station, and how its octets fall into frames.
 
     ``over_tcp`` is False where messages are handed over inside the process.
     """
 
     master: Callable[[StationContext], MasterSession]
     outstation: Callable[[StationContext, CommandHandler], Outstation]
+    framing: Framing
     over_tcp: bool = True
 
 
@@ -106,8 +111,8 @@ def _dnp3_outstation(context: StationContext, handler: CommandHandler) -> Outsta
 
 
 PROTOCOLS: Mapping[str, ProtocolEntry] = {
-    "iec104": ProtocolEntry(_iec104_master, _iec104_outstation),
-    "in_process": ProtocolEntry(_in_process_master, _in_process_outstation, over_tcp=False),
-    "modbus": ProtocolEntry(_modbus_master, _modbus_outstation),
-    "dnp3": ProtocolEntry(_dnp3_master, _dnp3_outstation),
+    "iec104": ProtocolEntry(_iec104_master, _iec104_outstation, framing.IEC104),
+    "in_process": ProtocolEntry(_in_process_master, _in_process_outstation, framing.IN_PROCESS, over_tcp=False),
+    "modbus": ProtocolEntry(_modbus_master, _modbus_outstation, framing.MODBUS),
+    "dnp3": ProtocolEntry(_dnp3_master, _dnp3_outstation, framing.DNP3),
 }

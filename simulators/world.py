@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import mosaik
@@ -28,6 +29,7 @@ from simulators.preparation import Preparation
 from simulators.profiles import ProfileSimulator
 from simulators.protocols import PROTOCOLS, ProtocolEntry, StationContext
 from simulators.recorder import RecorderSimulator
+from simulators.station_events import troubled_stations
 from simulators.teardown import shut_down
 from twin.control_room import ControlRoom
 from twin.control_room.applications import room_settings
@@ -37,6 +39,7 @@ from twin.journal import JournalEntry
 from twin.links.lockstep import LockstepLinks
 from twin.links.model import MasterSession
 from twin.outstations.lockstep import LockstepStations
+from twin.outstations.misbehaviour import MisbehavingOutstation
 from twin.outstations.model import CommandHandler, Outstation
 from twin.outstations.silent import SilentOutstation
 from twin.points.model import PointKind
@@ -244,7 +247,7 @@ class _Builder:
         for station in self.p.derivation.remote_stations:
             s = self.settings(station.name)
             result[station.name] = TelecontrolPath(
-                station.name, direction, s.latency, s.jitter, s.loss, self.p.scenario.seed
+                station.name, direction, s.latency, s.jitter, s.loss, self.p.scenario.seed, s.rate or 0
             )
         return result
 
@@ -263,7 +266,11 @@ class _Builder:
     def outstation(self, context: StationContext, desk: CommandHandler) -> Outstation:
         if not context.settings.answers:
             return SilentOutstation(context.station)
-        return self.protocol_of(context.station).outstation(context, desk)
+        entry = self.protocol_of(context.station)
+        if context.station not in troubled_stations(self.p.scenario):
+            return entry.outstation(context, desk)
+        make = partial(entry.outstation, context)
+        return MisbehavingOutstation(context.station, make, desk, entry.framing, self.p.scenario.seed)
 
     def sessions(self) -> dict[str, MasterSession]:
         return {c.station: self.protocol_of(c.station).master(c) for c in self.contexts()}

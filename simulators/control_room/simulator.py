@@ -15,6 +15,7 @@ import numpy as np
 from simulators.actions import Action
 from simulators.cycle import CycleSimulator, RunContext
 from simulators.recorder import ControlRoomState
+from simulators.station_events import condition
 from twin.control_room import ControlRoom
 from twin.links.lockstep import LockstepLinks
 from twin.points.model import DoublePosition, Quality
@@ -78,6 +79,8 @@ class ControlRoomSimulator(CycleSimulator):
         data = action.data
         if action.kind == "comms loss":
             self._links.cut(data["station"], now, now + data["for_ms"])
+        elif action.kind == "telecontrol":
+            self._links.worsen(data["station"], condition(data, now))
         elif action.kind == "operate" and data["at"] == "control room":
             self._room.operate(data["switch"], data["closed"], now)
         elif action.kind == "operator":

@@ -13,6 +13,7 @@ from typing import Any
 from simulators.actions import Action
 from simulators.cycle import CycleSimulator, RunContext
 from simulators.field.bank import FieldBank
+from simulators.station_events import condition, misbehaviour
 from twin.journal import JournalEntry
 from twin.outstations.lockstep import LockstepStations
 from twin.outstations.model import StationCommand
@@ -137,6 +138,12 @@ class FieldSimulator(CycleSimulator):
         data = action.data
         if action.kind == "comms loss":
             self._stations.cut(data["station"], now, now + data["for_ms"])
+        elif action.kind == "misbehaviour":
+            self._stations.misbehave(data["station"], misbehaviour(data, now), now)
+        elif action.kind == "telecontrol":
+            self._stations.worsen(data["station"], condition(data, now))
+        elif action.kind == "half open":
+            self._stations.half_open(data["station"], now)
         elif action.kind == "operate" and data["at"] == "plant":
             self._bank.force_operate(data["switch"], data["closed"])
         elif action.kind == "device fault" and "switch" in data:

@@ -12,7 +12,15 @@ from typing import Any
 
 from twin.links.model import LinkEvent, MasterSession, PolledSession
 from twin.timebase import NEVER, SimTime
-from twin.transport import BARRIER_LIMIT_S, NOT_URGENT_MS, Endpoint, Handover, LockstepChannel, TelecontrolPath
+from twin.transport import (
+    BARRIER_LIMIT_S,
+    NOT_URGENT_MS,
+    Condition,
+    Endpoint,
+    Handover,
+    LockstepChannel,
+    TelecontrolPath,
+)
 
 RECONNECT_MS = 5_000
 
@@ -123,6 +131,10 @@ class LockstepLinks:
     def cut(self, station: str, start_ms: SimTime, end_ms: SimTime) -> None:
         """The telecontrol path from a station is dead for a while."""
         self._lines[station].channel.path.cut(start_ms, end_ms)
+
+    def worsen(self, station: str, condition: Condition) -> None:
+        """The telecontrol path from a station is under a condition for a while."""
+        self._lines[station].channel.path.worsen(condition)
 
     def take_handovers(self) -> list[Handover]:
         """The barrier tokens for the field."""

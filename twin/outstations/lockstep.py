@@ -7,6 +7,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
+from twin.outstations.misbehaviour import MisbehavingOutstation, Misbehaviour, NotMisbehavingError
 from twin.outstations.model import HoldingSession, Outstation, OutstationSession
 from twin.points.model import Sample
 from twin.timebase import NEVER, SimTime
@@ -15,6 +16,7 @@ from twin.transport import (
     NOT_URGENT_MS,
     Acceptor,
     BarrierTimeoutError,
+    Condition,
     Handover,
     LockstepChannel,
     TelecontrolPath,
@@ -87,6 +89,12 @@ class _Host:
             return
         self.session.receive(payload, at)
         self.flush(at, urgent=urgent)
+
+    def forget(self, at: SimTime) -> None:
+        """The connection is gone at this end alone: nothing is said of it."""
+        if self.session is not None:
+            self.channel.drop()
+            self._closed(at)
 
     def _closed(self, at: SimTime) -> None:
         assert self.session is not None
@@ -165,6 +173,26 @@ class LockstepStations:
     def cut(self, station: str, start_ms: SimTime, end_ms: SimTime) -> None:
         """The telecontrol path to a station is dead for a while."""
         self._hosts[station].channel.path.cut(start_ms, end_ms)
+
+    def worsen(self, station: str, condition: Condition) -> None:
+        """The telecontrol path to a station is under a condition for a while."""
+        self._hosts[station].channel.path.worsen(condition)
+
+    def half_open(self, station: str, now: SimTime) -> None:
+        """A station forgets its connection; the control room is not told."""
+        self._hosts[station].forget(now)
+
+    def misbehave(self, station: str, misbehaviour: Misbehaviour, now: SimTime) -> None:
+        """A station begins to do something wrong.
+
+        Raises:
+            NotMisbehavingError: the station was not made for that.
+        """
+        host = self._hosts[station]
+        if not isinstance(host.outstation, MisbehavingOutstation):
+            raise NotMisbehavingError(station)
+        host.outstation.misbehave(misbehaviour, now)
+        host.flush(now, urgent=True)
 
     def take_handovers(self) -> list[Handover]:
         """The barrier tokens for the control room."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from twin.scenario.fields import Condition, Flag, Name, ScenarioModel, exactly_one, given, keys, one_of
+from twin.scenario.telecontrol import HalfOpenAction, MisbehaviourAction, NetworkAction
 from twin.units import DurationMs, Fraction, InUnit, PlaceOnLine, PositiveDurationMs, ResistanceOhm, Unit
 
 FaultKindName = Literal["three-phase", "phase-to-phase", "phase-to-phase-to-earth", "phase-to-earth"]
@@ -153,6 +154,9 @@ Action = (
     | LocalAction
     | OperatorAction
     | CallAction
+    | MisbehaviourAction
+    | NetworkAction
+    | HalfOpenAction
     | OutageAction
 )
 
@@ -166,6 +170,9 @@ ACTIONS = (
     "local",
     "operator",
     "call",
+    "misbehaviour",
+    "telecontrol",
+    "half_open",
     "trip_generator",
     "lose_external_network",
 )
@@ -205,6 +212,12 @@ class Event(ScenarioModel):
     """The operator does something at the desk."""
     call: CallAction | None = None
     """A customer calls."""
+    misbehaviour: MisbehaviourAction | None = None
+    """A station does something wrong."""
+    telecontrol: NetworkAction | None = None
+    """The telecontrol network to a station is worse than usual."""
+    half_open: Annotated[HalfOpenAction | None, Field(alias="half open")] = None
+    """A station forgets its connection without a word."""
     trip_generator: Annotated[OutageAction | None, Field(alias="trip generator")] = None
     """A machine or a generating unit trips."""
     lose_external_network: Annotated[OutageAction | None, Field(alias="lose external network")] = None

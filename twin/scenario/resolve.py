@@ -132,6 +132,9 @@ class _Names:
     def action(self, path: KeyPath, event: Event) -> Iterator[Finding]:
         for key, kind, name in _named_equipment(event):
             yield from self.equipment((*path, key), name, kind)
+        for at_station in (event.misbehaviour, event.telecontrol, event.half_open):
+            if at_station:
+                yield from self.station((*path, "station"), at_station.station)
         if event.comms_loss:
             yield from self.station((*path, "station"), event.comms_loss.station)
         if event.operator and event.operator.acknowledge not in (None, EVERYTHING):

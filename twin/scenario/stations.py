@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from twin.points.protocols import PLANNED_PROTOCOLS, PROTOCOLS
 from twin.scenario.fields import Flag, Name, ScenarioModel
 from twin.scenario.findings import did_you_mean
+from twin.scenario.telecontrol import RATE_BIT_S
 from twin.units import DurationMs, InUnit, PositiveDurationMs, Share, Unit
 
 
@@ -68,6 +69,8 @@ class StationSettings(ScenarioModel):
     """How much longer a message may take at random; the order of messages is kept."""
     loss: Share = 0.0
     """The share of messages that are lost and sent again."""
+    rate: RATE_BIT_S | None = None
+    """How many bits go through in a second, each way; without limit if left out."""
     address: Name | None = None
     """The address the station listens at; chosen by the twin if left out."""
     port: Annotated[int | None, Field(strict=True, ge=1, le=65_535)] = None

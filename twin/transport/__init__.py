@@ -9,7 +9,7 @@ from twin.transport.channel import (
     Segment,
 )
 from twin.transport.sockets import ConnectionFailedError, IoThread, Listener, ListenError, SocketWire, TcpEndpoint
-from twin.transport.telecontrol import Cut, TelecontrolPath
+from twin.transport.telecontrol import Condition, Cut, TelecontrolPath
 from twin.transport.wire import Acceptor, Endpoint, MemoryListener, MemoryWire, Wire, WireClosedError, memory_pair
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "NOT_URGENT_MS",
     "Acceptor",
     "BarrierTimeoutError",
+    "Condition",
     "ConnectionFailedError",
     "Cut",
     "Endpoint",

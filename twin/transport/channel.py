@@ -205,7 +205,9 @@ class LockstepChannel:
             return
         for segment in token.segments:
             payload = self._read(segment.size)
-            self._in_flight.append(_InFlight(self.path.arrival(segment.sent_ms), segment.urgent, payload))
+            self._in_flight.append(
+                _InFlight(self.path.arrival(segment.sent_ms, _octets(payload)), segment.urgent, payload)
+            )
         if token.closed_ms >= 0 and not self.path.is_cut(token.closed_ms):
             at = self.path.arrival(token.closed_ms)
             self._in_flight.append(_InFlight(at, True, None, is_close=True))
@@ -265,6 +267,11 @@ class LockstepChannel:
             _Told(_token_from_json(token), [_from_json(payload) for payload in payloads])
             for token, payloads in state["last"]
         ]
+
+
+def _octets(payload: Any) -> int:
+    """How much of the line a payload takes; messages in memory take nothing."""
+    return len(payload) if isinstance(payload, bytes) else 0
 
 
 def _token_from_json(data: Mapping[str, Any]) -> Handover:
