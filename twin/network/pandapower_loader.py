@@ -242,6 +242,10 @@ def _transformer_findings(net: Any) -> Iterator[Finding]:
         for key in ("sn_mva", "vn_hv_kv", "vn_lv_kv", "vk_percent"):
             if not row.number(key) > 0:
                 yield Finding("trafo", row.index, f"{key} is not a positive number")
+        if row.number("i0_percent") < 0:
+            yield Finding(
+                "trafo", row.index, "i0_percent is negative, a capacitive magnetising current is not supported"
+            )
         yield from _tap_findings(row)
 
 
@@ -437,6 +441,7 @@ class _Loader:
         self.transformers[row.index] = BranchDraft(name, *ends, is_line=False)
         self._seed(ends[1])
         neutral = int(row.number("tap_neutral"))
+        position = int(row.number("tap_pos", neutral))
         self.builder.transformer(
             name,
             f"N{ends[0]}",
@@ -450,11 +455,11 @@ class _Loader:
             i0_percent=row.number("i0_percent") / derating,
             shift_deg=row.number("shift_degree"),
             tap_side=1 if row.text("tap_side") == "lv" else 0,
-            tap_min=int(row.number("tap_min", neutral)),
-            tap_max=int(row.number("tap_max", neutral)),
+            tap_min=int(row.number("tap_min", min(neutral, position))),
+            tap_max=int(row.number("tap_max", max(neutral, position))),
             tap_neutral=neutral,
             tap_step_percent=row.number("tap_step_percent"),
-            tap_position=int(row.number("tap_pos", neutral)),
+            tap_position=position,
             vector_group=row.text("vector_group"),
             vk0_percent=row.number("vk0_percent", NAN) * derating,
             vkr0_percent=row.number("vkr0_percent", NAN) * derating,

@@ -94,10 +94,17 @@ def _switches(net: Any, network: Network, closed: Bools) -> None:
 def _injections(net: Any, network: Network) -> None:
     c, g, s = network.consumers, network.generators, network.shunts
     pp.create_loads(net, c.node, p_mw=c.p_kw / 1e3, q_mvar=c.q_kvar / 1e3)
-    if g.n:
-        pp.create_sgens(net, g.node, p_mw=g.p_kw / 1e3, q_mvar=g.q_kvar / 1e3)
+    for column, share in zip(("i_p", "z_p", "i_q", "z_q"), c.zip_shares, strict=True):
+        net.load[f"const_{column}_percent"] = 100 * share
+    for row in range(g.n):
+        if np.isnan(g.v_set_pu[row]):
+            pp.create_sgen(net, g.node[row], p_mw=g.p_kw[row] / 1e3, q_mvar=g.q_kvar[row] / 1e3)
+        else:
+            limits = {"min_q_mvar": g.q_min_kvar[row] / 1e3, "max_q_mvar": g.q_max_kvar[row] / 1e3}
+            pp.create_gen(net, g.node[row], p_mw=g.p_kw[row] / 1e3, vm_pu=g.v_set_pu[row], **limits)
     for row in range(s.n):
-        pp.create_shunt(net, s.node[row], p_mw=s.p_kw[row] / 1e3, q_mvar=s.q_kvar[row] / 1e3)
+        share = s.initial_steps[row] / s.steps[row] / 1e3
+        pp.create_shunt(net, s.node[row], p_mw=share * s.p_kw[row], q_mvar=share * s.q_kvar[row])
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,16 @@ from twin.solvers import PowerFlowDivergedError, PowerFlowResult
 V_KV = {"HV": 110.0, "MV": 20.0, "LV": 0.4}
 
 
-def random_network(seed: int, n: int, *, loops: int = 3, couplers: bool = True, km: float = 3.0) -> Network:
+def random_network(
+    seed: int,
+    n: int,
+    *,
+    loops: int = 3,
+    couplers: bool = True,
+    km: float = 3.0,
+    dependent: bool = False,
+    holding: bool = False,
+) -> Network:
     """One or two 110 kV sources, a transformer each, feeders at 20 kV, secondary substations at 0.4 kV, ties.
 
     ::
@@ -22,7 +31,8 @@ def random_network(seed: int, n: int, *, loops: int = 3, couplers: bool = True, 
         GRID ─ HV ─T─ MV ─ feeders of lines with switches ─T─ LV     (twice with an odd seed, joined by ties)
                        └─ bus couplers to MV nodes without a line of their own (if ``couplers``)
 
-    Lines are up to ``km`` long.
+    Lines are up to ``km`` long. ``dependent`` loads have random shares of current and impedance; with ``holding`` every
+    other generating unit holds a voltage, within limits that do not always suffice.
     """
     rng = np.random.default_rng(seed)
     builder = NetworkBuilder(f"random_{seed}_{n}")
@@ -31,7 +41,25 @@ def random_network(seed: int, n: int, *, loops: int = 3, couplers: bool = True, 
         one, two = (mv[int(row)] for row in rng.choice(len(mv), 2, replace=False))
         _line(builder, rng, f"TIE{tie}", one, two, km)
         builder.switch(f"S_TIE{tie}", SwitchKind.LOAD_BREAK_SWITCH, one, branch=f"TIE{tie}", closed=False)
-    return builder.build()
+    network = builder.build()
+    if dependent:
+        network = _with_shares(network, rng)
+    return _with_held_voltages(network, rng) if holding else network
+
+
+def _with_shares(network: Network, rng: np.random.Generator) -> Network:
+    c = network.consumers
+    p, q = (rng.dirichlet((1.0, 1.0, 1.0), c.n).T for _ in range(2))
+    p[:, rng.random(c.n) < 0.3] = 0.0
+    shares = {"p_current_share": p[0], "p_impedance_share": p[1], "q_current_share": q[0], "q_impedance_share": q[1]}
+    return replace(network, consumers=replace(c, **{name: share.copy() for name, share in shares.items()}))
+
+
+def _with_held_voltages(network: Network, rng: np.random.Generator) -> Network:
+    g = network.generators
+    v_set_pu = np.where(np.arange(g.n) % 2 == 0, rng.uniform(0.99, 1.02, g.n), np.nan)
+    room = rng.uniform(20.0, 3000.0, g.n)
+    return replace(network, generators=replace(g, v_set_pu=v_set_pu, q_min_kvar=-room, q_max_kvar=0.7 * room))
 
 
 def _bay(builder: NetworkBuilder, rng: np.random.Generator, bay: int, n: int, couplers: bool, km: float) -> list[str]:
@@ -152,10 +180,15 @@ def imbalance_kva(network: Network, result: PowerFlowResult, closed: Any, **pres
     missing = np.zeros(n, dtype=np.complex128)
     np.add.at(missing, network.branch_from, result.p_from_kw + 1j * result.q_from_kvar)
     np.add.at(missing, network.branch_to, result.p_to_kw + 1j * result.q_to_kvar)
-    np.add.at(missing, c.node, present.get("p_kw", c.p_kw) + 1j * present.get("q_kvar", c.q_kvar))
-    fed = present.get("generation_kw", g.p_kw) + 1j * present.get("generation_kvar", g.q_kvar)
-    np.add.at(missing, g.node, -fed)
-    np.add.at(missing, shunts.node, (shunts.p_kw + 1j * shunts.q_kvar) * result.v_pu[shunts.node] ** 2)
+    v_pu = result.v_pu
+    p_i, p_z, q_i, q_z = c.zip_shares
+    v = v_pu[c.node]
+    p_kw = present.get("p_kw", c.p_kw) * (1 - p_i - p_z + p_i * v + p_z * v**2)
+    q_kvar = present.get("q_kvar", c.q_kvar) * (1 - q_i - q_z + q_i * v + q_z * v**2)
+    np.add.at(missing, c.node, p_kw + 1j * q_kvar)
+    np.add.at(missing, g.node, -present.get("generation_kw", g.p_kw) - 1j * result.generation_kvar)
+    steps = present.get("shunt_steps", shunts.initial_steps) / shunts.steps
+    np.add.at(missing, shunts.node, steps * (shunts.p_kw + 1j * shunts.q_kvar) * v_pu[shunts.node] ** 2)
     group = _coupled(network, closed)
     total = np.zeros(n, dtype=np.complex128)
     np.add.at(total, group, missing)
