@@ -16,12 +16,14 @@ from twin.control_room.from_scenario import (
     flisr_settings,
     load_flow_settings,
     state_estimation_settings,
+    topology_settings,
     volt_var_settings,
 )
 from twin.control_room.load_flow import LoadFlowDesk, load_flow_points
 from twin.control_room.plans import Course
 from twin.control_room.settings import ApplicationSettings, ControlRoomSettings
 from twin.control_room.state_estimation import StateEstimationDesk, state_estimation_points
+from twin.control_room.topology import TopologyDesk, topology_points
 from twin.control_room.volt_var import VoltVarDesk, volt_var_points
 from twin.errors import TwinError
 from twin.network.model import Network
@@ -50,6 +52,7 @@ class Application:
 
 
 APPLICATIONS: tuple[Application, ...] = (
+    Application("topology", TopologyDesk, topology_settings, topology_points),
     Application("state_estimation", StateEstimationDesk, state_estimation_settings, state_estimation_points),
     Application("flisr", FlisrDesk, flisr_settings),
     Application("load_flow", LoadFlowDesk, load_flow_settings, load_flow_points),

@@ -7,6 +7,7 @@ from twin.control_room.settings import (
     LoadFlowDeskSettings,
     LoadModelSettings,
     StateEstimationDeskSettings,
+    TopologyDeskSettings,
     VoltVarDeskSettings,
 )
 from twin.dms.flisr import FlisrSettings
@@ -18,6 +19,7 @@ from twin.scenario.model import (
     LoadFlowScenario,
     LoadModelScenario,
     StateEstimationScenario,
+    TopologyScenario,
     VoltVarScenario,
 )
 
@@ -25,6 +27,11 @@ from twin.scenario.model import (
 def load_model_settings(block: LoadModelScenario) -> LoadModelSettings:
     """Expected demand."""
     return LoadModelSettings(profile=block.load_profile, scale=block.load_scale, spread=block.load_spread)
+
+
+def topology_settings(block: TopologyScenario) -> TopologyDeskSettings:
+    """Topology processing."""
+    return TopologyDeskSettings(mode=block.mode, period_ms=block.period, settle_ms=block.settle)
 
 
 def state_estimation_settings(block: StateEstimationScenario) -> StateEstimationDeskSettings:

@@ -35,6 +35,13 @@ class FlisrDeskSettings(ApplicationSettings):
     limits: FlisrSettings = Field(default_factory=FlisrSettings, description="Limits and habits of FLISR")
 
 
+class TopologyDeskSettings(ApplicationSettings):
+    """Topology processing. It operates nothing: advisory and automatic are the same."""
+
+    period_ms: int = Field(default=60_000, ge=1_000, le=3_600_000, description="Time from one look to the next")
+    settle_ms: int = Field(default=1_000, ge=0, le=600_000, description="Wait after a switch has moved")
+
+
 class LoadModelSettings(BaseModel):
     """What consumers are expected to take."""
 
@@ -85,6 +92,7 @@ class ControlRoomSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    topology: TopologyDeskSettings = Field(default_factory=TopologyDeskSettings, description="Topology processing")
     state_estimation: StateEstimationDeskSettings = Field(
         default_factory=StateEstimationDeskSettings, description="State estimation"
     )

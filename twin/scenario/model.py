@@ -185,9 +185,22 @@ class VoltVarScenario(ScenarioModel):
         return self
 
 
+class TopologyScenario(ScenarioModel):
+    """What is supplied, dead, earthed, in parallel or in a loop, as far as positions are known."""
+
+    mode: Literal["off", "advisory", "automatic"] = "off"
+    """off; advisory and automatic are the same, because it operates nothing."""
+    period: Annotated[int, InUnit(Unit.MILLISECOND, low=1_000)] = 60_000
+    """The time from one look to the next."""
+    settle: DurationMs = 1_000
+    """How long to wait after a switch has moved: longer than it is on its way."""
+
+
 class Applications(ScenarioModel):
     """The applications of the control room."""
 
+    topology: TopologyScenario = TopologyScenario()
+    """Topology processing."""
     state_estimation: StateEstimationScenario = StateEstimationScenario()
     """The most likely state of the network."""
     flisr: FlisrScenario = FlisrScenario()

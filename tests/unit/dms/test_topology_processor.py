@@ -323,3 +323,35 @@ def test_operation_in_a_radial_part__touches_only_what_hangs_on_it() -> None:
 def test_what_if__of_no_switch_is_an_error() -> None:
     with pytest.raises(KeyError):
         _processor().what_if("nowhere", closed=True)
+
+
+def test_feed__is_unknown_where_some_world_between_feeds_otherwise() -> None:
+    """With both unknown switches open, or both closed, N is fed through HA; with U1 closed alone, through HB.
+
+    S =HA= A -- L1 - M1 - L2 - M2 - L3 -- N      A ==U2== L6 -- N
+    S =HB= B ==U1== L4 - M3 - L5 -- N
+    """
+    b = NetworkBuilder("between")
+    for name in ("S", "A", "B", "M1", "M2", "M3", "N"):
+        b.node(name, v_kv=20)
+    b.source("GRID", "S")
+    for name, a, c in (
+        ("L1", "A", "M1"),
+        ("L2", "M1", "M2"),
+        ("L3", "M2", "N"),
+        ("L4", "B", "M3"),
+        ("L5", "M3", "N"),
+        ("L6", "A", "N"),
+    ):
+        b.line(name, a, c, length_km=1, r_ohm_per_km=0.1, x_ohm_per_km=0.1)
+    for name, node in (("HA", "A"), ("HB", "B")):
+        b.switch(name, SwitchKind.BREAKER, "S", other_node=node, feeder_head=True)
+    b.switch("U1", SwitchKind.LOAD_BREAK_SWITCH, "B", branch="L4")
+    b.switch("U2", SwitchKind.LOAD_BREAK_SWITCH, "A", branch="L6")
+    network = b.build()
+    row, head = network.index["N"].index, network.index["HA"].index
+    feeds = [
+        int(TopologyProcessor(network, np.array([CLOSED, CLOSED, u1, u2], dtype=np.int32)).nodes().feeder_head[row])
+        for u1, u2 in ((OPEN, OPEN), (CLOSED, CLOSED), (CLOSED, OPEN), (UNKNOWN, UNKNOWN))
+    ]
+    assert feeds == [head, head, network.index["HB"].index, UNKNOWN_ROW]

@@ -181,7 +181,7 @@ def normalised(identifier: str) -> str:
     return bare.removeprefix("urn:uuid:").removeprefix("_")
 
 
-class _Refused(Exception):
+class _RefusedDocumentError(TwinError):
     """Raised inside the parser's callbacks to end parsing."""
 
 
@@ -207,20 +207,20 @@ class _Parser:
             self._expat.Parse(data, True)
         except expat.ExpatError as error:
             self._finding(f"is not well-formed XML: {expat.errors.messages[error.code]}", error.lineno)
-        except _Refused as refused:
+        except _RefusedDocumentError as refused:
             self._finding(str(refused), self._expat.CurrentLineNumber)
 
     def _finding(self, text: str, line: int, mrid: str = "") -> None:
         self._model.findings.append(CimFinding(mrid, self._file, line, text))
 
     def _no_document_type(self, *_: Any) -> None:
-        raise _Refused("declares a document type, which could bring entities; that is refused")
+        raise _RefusedDocumentError("declares a document type, which could bring entities; that is refused")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         self._depth += 1
         namespace, _, name = tag.rpartition(" ")
         if self._depth == 1 and tag != f"{_RDF} RDF":
-            raise _Refused(f"starts with {name}, not with rdf:RDF")
+            raise _RefusedDocumentError(f"starts with {name}, not with rdf:RDF")
         if self._depth == 2:
             self._begin(namespace, name, attributes)
         elif self._depth == 3:
