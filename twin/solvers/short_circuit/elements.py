@@ -69,7 +69,8 @@ def elements(network: Network, settings: ShortCircuitSettings) -> Elements:
     ones = np.ones(network.lines.n)
     z, ratios = np.concatenate([z1, z_t]), np.concatenate([ones, ratio])
     fc = 0.4
-    windings = [_winding(network, settings, feeding, row, ratio[row]) for row in range(network.transformers.n)]
+    factors = _factors(network, settings, feeding)
+    windings = [_winding(network, factors, row, ratio[row]) for row in range(network.transformers.n)]
     lines0 = TwoPorts.series(z0, ones).y + np.array([[1], [0], [1]]) * (0.5j * b0)
     transformers0 = np.array([w.y for w in windings], dtype=np.complex128).reshape(-1, 3).T
     unknown = np.concatenate([~known, np.array([w.unknown for w in windings], dtype=np.bool_)])
@@ -142,7 +143,7 @@ _OPEN = _Winding((0j, 0j, 0j), (False, False))
 _UNKNOWN = _Winding((0j, 0j, 0j), (False, False), unknown=True)
 
 
-def _winding(network: Network, settings: ShortCircuitSettings, feeding: Units, row: int, ratio: float) -> _Winding:
+def _winding(network: Network, factors: Floats, row: int, ratio: float) -> _Winding:
     """The zero-sequence two-port of a transformer, from its vector group.
 
     A star with earthed neutral conducts to a delta on the other side, to an earthed star there, or into the
@@ -160,12 +161,12 @@ def _winding(network: Network, settings: ShortCircuitSettings, feeding: Units, r
     z = complex(t.vkr0_percent[row], np.sqrt(max(t.vk0_percent[row] ** 2 - t.vkr0_percent[row] ** 2, 0.0)))
     if not np.isfinite(z):
         return _UNKNOWN
-    k = float(_factors(network, settings, feeding)[row])
+    k = float(factors[row])
     z *= k / 100.0 * t.v_to_kv[row] ** 2 / (t.s_kva[row] / 1e3) / v_to**2
     share = float(t.si0_from[row]) if np.isfinite(t.si0_from[row]) else 0.5
     one = _Leg(star_from, share * z, 3 * z_from / v_from**2 / ratio**2)
     other = _Leg(star_to, (1 - share) * z, 3 * z_to / v_to**2)
-    return _two_port(one, other, _magnetising(float(t.mag0_percent[row]), float(t.mag0_rx[row])) * abs(z), ratio)
+    return _two_port(one, other, _magnetising(abs(z) / k, t.mag0_percent[row], t.mag0_rx[row]), ratio)
 
 
 def _neutral(winding: str, r_ohm: float, x_ohm: float) -> tuple[complex, str]:
@@ -175,12 +176,12 @@ def _neutral(winding: str, r_ohm: float, x_ohm: float) -> tuple[complex, str]:
     return (complex(r_ohm, x_ohm), winding) if winding.endswith("n") else (0j, winding)
 
 
-def _magnetising(percent: float, rx: float) -> complex:
-    """The magnetising impedance over the leakage impedance; infinite (none) where unknown."""
+def _magnetising(leakage: float, percent: float, rx: float) -> complex:
+    """The magnetising impedance by that of the leakage, without correction; infinite (none) where unknown."""
     if not np.isfinite(percent):
         return complex(np.inf, 0.0)
-    r = rx if np.isfinite(rx) else 0.0
-    return complex(r, 1.0) * percent / 100.0 / float(np.hypot(1.0, r))
+    r = float(rx) if np.isfinite(rx) else 0.0
+    return complex(r, 1.0) * (leakage * float(percent) / 100.0 / float(np.hypot(1.0, r)))
 
 
 @dataclass(frozen=True)

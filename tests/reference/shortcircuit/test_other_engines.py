@@ -1,0 +1,239 @@
+"""Random networks against pandapower's IEC 60909 module and power-grid-model's short circuit.
+
+::
+
+    GRID ─ HV ─ T1 ─ N0 ─ tree of lines with a loop or two
+
+pandapower (Fraunhofer IEE and University of Kassel) gives the initial currents of three kinds in both cases. It leaves
+the magnetising impedance of Dyn and YNd out, which is our infinite one;
+power-grid-model (Alliander) gives phase currents of four kinds at every line, without correction factors. Its earth
+fault current at a source's own node is left out: with X0/X1 other than 1 it is not c Un √3 / |2 Z1 + Z0|.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandapower as pp
+import pandapower.shortcircuit
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from power_grid_model import (
+    ComponentType,
+    DatasetType,
+    FaultPhase,
+    FaultType,
+    PowerGridModel,
+    initialize_array,
+)
+
+from twin.network.builder import NetworkBuilder
+from twin.network.model import Network
+from twin.solvers import FaultKind, FaultPoint, ShortCircuitSettings, short_circuit
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning:pandapower.*"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning:pandapower.*"),
+    pytest.mark.filterwarnings("ignore:Calculation does not support"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+CLOSED = np.zeros(0, dtype=np.bool_)
+KINDS = {FaultKind.THREE_PHASE: "3ph", FaultKind.PHASE_TO_PHASE: "2ph", FaultKind.PHASE_TO_EARTH: "1ph"}
+GROUPS = {"Dyn": 150.0, "YNyn": 0.0, "YNd": 150.0}
+QUICK = settings(max_examples=8, deadline=None, derandomize=True, phases=[Phase.generate])
+
+
+@st.composite
+def networks(draw: st.DrawFn, groups: tuple[str, ...] = tuple(GROUPS), capacitance: bool = False) -> Network:
+    group = draw(st.sampled_from(groups))
+    builder = NetworkBuilder("random")
+    builder.node("HV", v_kv=110.0)
+    n = draw(st.integers(2, 9))
+    for node in range(n):
+        builder.node(f"N{node}", v_kv=20.0)
+    power = draw(st.floats(500.0, 5000.0))
+    builder.source(
+        "GRID",
+        "HV",
+        s_sc_mva=power,
+        rx=0.1,
+        s_sc_min_mva=0.6 * power,
+        rx_min=0.2,
+        x0x1=draw(st.floats(0.5, 3)),
+        r0x0=0.2,
+    )
+    v_to_kv = draw(st.sampled_from([20.0, 21.0]))
+    builder.transformer(
+        "T1",
+        "HV",
+        "N0",
+        s_kva=draw(st.floats(10_000, 40_000)),
+        v_from_kv=110.0,
+        v_to_kv=v_to_kv,
+        vk_percent=12.0,
+        vkr_percent=0.5,
+        shift_deg=GROUPS[group],
+        vector_group=group,
+        vk0_percent=10.0,
+        vkr0_percent=0.4,
+        mag0_percent=draw(st.sampled_from([100.0, 1000.0])) if group == "YNyn" else math.nan,
+        mag0_rx=0.0,
+        si0_from=0.5,
+    )
+    ends = [(draw(st.integers(0, node - 1)), node) for node in range(1, n)]
+    ends += [(0, n - 1)] * draw(st.integers(0, 2))
+    for row, (one, two) in enumerate(ends):
+        builder.line(
+            f"L{row}",
+            f"N{one}",
+            f"N{two}",
+            length_km=draw(st.floats(0.2, 8.0)),
+            r_ohm_per_km=draw(st.floats(0.1, 0.6)),
+            x_ohm_per_km=0.35,
+            r0_ohm_per_km=draw(st.floats(0.3, 1.0)),
+            x0_ohm_per_km=1.4,
+            c0_nf_per_km=200.0 if capacitance else 0.0,
+        )
+    return builder.build()
+
+
+def to_pandapower(network: Network) -> Any:
+    net = pp.create_empty_network(f_hz=50.0, sn_mva=1.0)
+    pp.create_buses(net, network.nodes.n, vn_kv=network.nodes.v_nominal_kv)
+    s, t, lines = network.sources, network.transformers, network.lines
+    pp.create_ext_grid(
+        net,
+        0,
+        s_sc_max_mva=s.s_sc_mva[0],
+        rx_max=s.rx[0],
+        s_sc_min_mva=s.s_sc_min_mva[0],
+        rx_min=s.rx_min[0],
+        x0x_max=s.x0x1[0],
+        r0x0_max=s.r0x0[0],
+    )
+    net.ext_grid["x0x_min"], net.ext_grid["r0x0_min"] = s.x0x1, s.r0x0
+    pp.create_transformer_from_parameters(
+        net,
+        0,
+        1,
+        sn_mva=t.s_kva[0] / 1e3,
+        vn_hv_kv=t.v_from_kv[0],
+        vn_lv_kv=t.v_to_kv[0],
+        vk_percent=t.vk_percent[0],
+        vkr_percent=t.vkr_percent[0],
+        pfe_kw=0.0,
+        i0_percent=0.0,
+        shift_degree=t.shift_deg[0],
+        vector_group=t.vector_group[0],
+        vk0_percent=t.vk0_percent[0],
+        vkr0_percent=t.vkr0_percent[0],
+        mag0_percent=np.nan_to_num(t.mag0_percent[0], nan=100.0),
+        mag0_rx=t.mag0_rx[0],
+        si0_hv_partial=t.si0_from[0],
+    )
+    for row in range(lines.n):
+        pp.create_line_from_parameters(
+            net,
+            lines.node_from[row],
+            lines.node_to[row],
+            length_km=1.0,
+            r_ohm_per_km=lines.r_ohm[row],
+            x_ohm_per_km=lines.x_ohm[row],
+            c_nf_per_km=0.0,
+            max_i_ka=1.0,
+            r0_ohm_per_km=lines.r0_ohm[row],
+            x0_ohm_per_km=lines.x0_ohm[row],
+            c0_nf_per_km=lines.c0_nf[row],
+            endtemp_degree=80.0,
+        )
+    return net
+
+
+@QUICK
+@given(network=networks())
+@pytest.mark.parametrize("case", ["max", "min"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_initial_currents__agree_with_pandapower_at_every_node(kind: FaultKind, case: Any, network: Network) -> None:
+    net = to_pandapower(network)
+    pandapower.shortcircuit.calc_sc(net, fault=KINDS[kind], case=case)
+    solver = short_circuit(network, ShortCircuitSettings(case=case, end_temperature_c=80.0))
+    faults = [FaultPoint(kind, node=node) for node in range(network.nodes.n)]
+    ours = solver.solve_many(faults, CLOSED).i_fault_a
+    theirs = 1e3 * net.res_bus_sc.ikss_ka.to_numpy()
+    assert ours == pytest.approx(theirs, rel=1e-6, abs=0.5)
+
+
+FOUR = {
+    FaultKind.THREE_PHASE: (FaultType.three_phase, FaultPhase.abc),
+    FaultKind.PHASE_TO_PHASE: (FaultType.two_phase, FaultPhase.bc),
+    FaultKind.PHASE_TO_PHASE_TO_EARTH: (FaultType.two_phase_to_ground, FaultPhase.bc),
+    FaultKind.PHASE_TO_EARTH: (FaultType.single_phase_to_ground, FaultPhase.a),
+}
+
+
+def grid_model(network: Network, kind: FaultKind, node: int, resistance_ohm: float) -> dict[str, Any]:
+    """power-grid-model's result for the lines of a network behind one source at node 0, its impedance not shared."""
+    lines, source = network.lines, network.sources
+    nodes = initialize_array(DatasetType.input, ComponentType.node, network.nodes.n)
+    nodes["id"], nodes["u_rated"] = np.arange(network.nodes.n), 1e3 * network.nodes.v_nominal_kv
+    line = initialize_array(DatasetType.input, ComponentType.line, lines.n)
+    line["id"] = 1000 + np.arange(lines.n)
+    line["from_node"], line["to_node"], line["from_status"], line["to_status"] = lines.node_from, lines.node_to, 1, 1
+    line["r1"], line["x1"], line["r0"], line["x0"] = lines.r_ohm, lines.x_ohm, lines.r0_ohm, lines.x0_ohm
+    line["c1"], line["tan1"], line["c0"], line["tan0"] = 0.0, 0.0, 1e-9 * lines.c0_nf, 0.0
+    sources = initialize_array(DatasetType.input, ComponentType.source, 1)
+    sources["id"], sources["node"], sources["status"], sources["u_ref"] = 2000, source.node, 1, 1.0
+    sources["sk"], sources["rx_ratio"], sources["z01_ratio"] = 1e6 * source.s_sc_mva / 1.1, source.rx, source.x0x1
+    fault = initialize_array(DatasetType.input, ComponentType.fault, 1)
+    fault["id"], fault["status"], fault["fault_object"] = 3000, 1, node
+    fault["fault_type"], fault["fault_phase"] = FOUR[kind]
+    fault["r_f"], fault["x_f"] = resistance_ohm, 0.0
+    model = PowerGridModel({"node": nodes, "line": line, "source": sources, "fault": fault}, 50.0)
+    return dict(model.calculate_short_circuit())
+
+
+@st.composite
+def plain_feeders(draw: st.DrawFn) -> Network:
+    """Lines with capacitance behind a source with X0/X1 of its own and one R/X."""
+    builder = NetworkBuilder("plain")
+    n = draw(st.integers(2, 10))
+    for node in range(n):
+        builder.node(f"N{node}", v_kv=20.0)
+    builder.source("GRID", "N0", s_sc_mva=draw(st.floats(50, 800)), rx=0.1, x0x1=draw(st.floats(0.5, 4)), r0x0=0.1)
+    ends = [(draw(st.integers(0, node - 1)), node) for node in range(1, n)] + [(0, n - 1)] * draw(st.integers(0, 1))
+    for row, (one, two) in enumerate(ends):
+        builder.line(
+            f"L{row}",
+            f"N{one}",
+            f"N{two}",
+            length_km=draw(st.floats(0.2, 8.0)),
+            r_ohm_per_km=0.3,
+            x_ohm_per_km=0.35,
+            r0_ohm_per_km=0.7,
+            x0_ohm_per_km=1.4,
+            c0_nf_per_km=250.0,
+        )
+    return builder.build()
+
+
+@QUICK
+@given(network=plain_feeders(), where=st.floats(0, 1), resistance_ohm=st.sampled_from([0.0, 1.0, 40.0]))
+@pytest.mark.parametrize("kind", FOUR)
+def test_phase_currents_and_voltages__agree_with_power_grid_model(
+    kind: FaultKind, network: Network, where: float, resistance_ohm: float
+) -> None:
+    node = 1 + min(int(where * (network.nodes.n - 1)), network.nodes.n - 2)
+    theirs = grid_model(network, kind, node, resistance_ohm)
+    ours = short_circuit(network).solve(FaultPoint(kind, node=node, resistance_ohm=resistance_ohm), CLOSED)
+    largest = float(theirs["fault"]["i_f"].max())
+    assert ours.i_fault_a == pytest.approx(largest, rel=1e-6)
+    for end, phases in (("from", ours.i_from_phase_a), ("to", ours.i_to_phase_a)):
+        line = theirs["line"]
+        phasors = line[f"i_{end}"] * np.exp(1j * line[f"i_{end}_angle"])
+        assert np.abs(phases - phasors).max() < 1e-6 * largest
+    v = theirs["node"]["u_pu"] * np.exp(1j * theirs["node"]["u_angle"])
+    assert np.abs(ours.v_phase_pu - v).max() < 1e-6
