@@ -361,7 +361,7 @@ class _Builder:
             "plant_state": False,
             "closed": self.p.plant.switches.normally_closed.copy(),
             "closings": [],
-            "regulation": None,
+            "regulation": {},
             "tokens_down": [],
         }
 

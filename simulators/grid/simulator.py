@@ -136,7 +136,8 @@ class GridSimulator(CycleSimulator):
             inputs = (*inputs[:2], self._generation.dispatch(inputs[2]), inputs[3], positions)
         if regulation := received.get("regulation"):
             inputs = _regulated(inputs, regulation)
-        if self._result is None or not all(map(np.array_equal, inputs, self._inputs)):
+        same = len(inputs) == len(self._inputs) and all(map(np.array_equal, inputs, self._inputs))
+        if self._result is None or not same:
             self._result = self._solve_for(inputs, now)
         if self._generation is not None:
             self._generation.balance(self._result, inputs[0], inputs[2])
@@ -297,7 +298,7 @@ def _regulated(inputs: tuple[Any, ...], regulation: Mapping[str, Sequence[float]
     *head, generation_kvar, closed = inputs
     generation_kvar = generation_kvar.copy()
     generation_kvar[np.array(regulation["units"], dtype=np.intp)] = regulation["q_kvar"]
-    taps, steps = (np.array(regulation[name], dtype=np.int64) for name in ("tap_position", "shunt_steps"))
+    taps, steps = (np.array(regulation[name], dtype=np.int32) for name in ("tap_position", "shunt_steps"))
     return (*head, generation_kvar, closed, taps, steps)
 
 

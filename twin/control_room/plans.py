@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from twin.dms.plan import Plan, PlanStep, StepAction
 from twin.journal import JournalEntry
-from twin.points.model import CommandPhase, DoublePosition
+from twin.points.model import STEP_HIGHER, STEP_LOWER, CommandPhase, DoublePosition
 from twin.scada.authority import Originator, Role
-from twin.scada.command_model import STEP_HIGHER, STEP_LOWER, Command
+from twin.scada.command_model import Command
 from twin.scada.tags import Record
 from twin.timebase import NEVER, SimTime
 

@@ -64,6 +64,10 @@ class DoublePosition(IntEnum):
     FAULTY = 3
 
 
+STEP_LOWER, STEP_HIGHER = -1.0, 1.0
+"""Values of a STEP_COMMAND: one position down or up."""
+
+
 class TimeSource(Enum):
     """Who stamped a sample."""
 

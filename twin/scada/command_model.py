@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from twin.errors import TwinError
 from twin.links.model import LinkCommand, ReplyKind
-from twin.points.model import CommandPhase, DoublePosition, PointDefinition, PointKind
+from twin.points.model import STEP_HIGHER, STEP_LOWER, CommandPhase, DoublePosition, PointDefinition, PointKind
 from twin.scada.authority import Originator, Role
 from twin.scada.interlocks import CommandRequest
 from twin.scada.point_database import SnapshotMismatchError
@@ -76,10 +76,6 @@ TRIGGER_OF_REPLY = {
     ReplyKind.TERMINATED: _T.TERMINATION,
     ReplyKind.REFUSED: _T.STATION_REFUSED,
 }
-
-
-STEP_LOWER, STEP_HIGHER = 1.0, 2.0
-"""Values of a step command, as on the wire (IEC 60870-5-101, 7.2.6.17)."""
 
 ALLOWED_VALUES: Mapping[PointKind, tuple[float, ...]] = {
     PointKind.SINGLE_COMMAND: (0, 1),
@@ -173,8 +169,10 @@ class Command:
 
     @property
     def action_text(self) -> str:
-        """``open``, ``close``, or the value itself."""
+        """``open``, ``close``, ``step lower``, ``step higher``, or the value itself."""
         action = self.request.action
+        if self.request.output.kind is PointKind.STEP_COMMAND:
+            return "step higher" if self.request.value == STEP_HIGHER else "step lower"
         return action.value if action is not None else f"set to {self.request.value:g}"
 
 

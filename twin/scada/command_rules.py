@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from twin.points.model import DoublePosition, PointKind, Quality
+from twin.points.model import STEP_HIGHER, DoublePosition, PointKind, Quality
 from twin.scada.authority import ArmingGuard, Authority
-from twin.scada.command_model import ALLOWED_VALUES, POSITION_KINDS, STEP_HIGHER
+from twin.scada.command_model import ALLOWED_VALUES, POSITION_KINDS
 from twin.scada.interlocks import CommandRequest, Interlock
 from twin.scada.point_database import PointDatabase
 from twin.scada.tags import TagBoard

@@ -21,7 +21,7 @@ from twin.derive.settings import CapacitorBankSettings, DeviceSettings, Inverter
 from twin.errors import Blame, TwinError
 from twin.network.model import EquipmentKind, Floats, Ints, Network
 from twin.outstations.model import StationCommand
-from twin.points.model import PointDefinition, PointKind, Quality, Sample
+from twin.points.model import STEP_HIGHER, STEP_LOWER, PointDefinition, PointKind, Quality, Sample
 from twin.timebase import NEVER, SimTime
 
 AUTOMATIC_CONTROL = "automatic_control"
@@ -30,7 +30,6 @@ OUT_OF_RATING = "out_of_rating"
 REGULATION_RULES = (NOT_A_STEP, AUTOMATIC_CONTROL, *MECHANISM_RULES, OUT_OF_RATING)
 """Every rule by which a regulating device refuses a command, in the order in which they are asked."""
 
-STEP_LOWER, STEP_HIGHER = 1.0, 2.0
 INVERTER_STEP_MS = 1_000
 """While reactive power is on its way to its target, the grid is measured at least this often."""
 
@@ -104,13 +103,13 @@ class RegulationBank:
 
     # -- the grid -------------------------------------------------------------------------------------------------
 
-    def settings(self) -> dict[str, list[float]] | None:
-        """Where all devices stand, for the grid; None if there are none.
+    def settings(self) -> dict[str, list[float]]:
+        """Where all devices stand, for the grid; empty if there are none.
 
         ``tap_position`` and ``shunt_steps`` of all transformers and shunts, ``q_kvar`` of the units in rows ``units``.
         """
         if not self._devices:
-            return None
+            return {}
         return {
             "tap_position": self.tap_position.tolist(),
             "shunt_steps": self.shunt_steps.tolist(),

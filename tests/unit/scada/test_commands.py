@@ -427,7 +427,7 @@ def show(path: CommandPath, database: PointDatabase, value: float, now: int) -> 
     path.tick(now)
 
 
-@pytest.mark.parametrize(("value", "reached"), [(2.0, 6.0), (1.0, 4.0)])
+@pytest.mark.parametrize(("value", "reached"), [(1.0, 6.0), (-1.0, 4.0)])
 def test_step_command__is_confirmed_one_step_further(value, reached):
     path, database = other_path(PointKind.STEP_COMMAND, PointKind.STEP_POSITION)
     command_id = path.request("T1", value, DISPATCHER, 10)
@@ -439,7 +439,7 @@ def test_step_command__is_confirmed_one_step_further(value, reached):
 
 def test_step_command__is_refused_if_the_position_moved_during_the_select():
     path, database = other_path(PointKind.STEP_COMMAND, PointKind.STEP_POSITION, ControlModel.SELECT_BEFORE_OPERATE)
-    command_id = path.request("T1", 2.0, DISPATCHER, 10)
+    command_id = path.request("T1", 1.0, DISPATCHER, 10)
     show(path, database, 6.0, 20)
     path.on_reply(CommandReply("RTU_1", command_id, ReplyKind.SELECTED, 30), 30)
     assert (path.command(command_id).phase, path.command(command_id).rule) == (P.REFUSED, "position")

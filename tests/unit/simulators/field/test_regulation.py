@@ -22,9 +22,9 @@ from twin.derive.settings import CapacitorBankSettings, DeviceSettings, Inverter
 from twin.network.builder import NetworkBuilder
 from twin.network.model import Network
 from twin.outstations.model import StationCommand
+from twin.points.model import STEP_HIGHER as HIGHER
+from twin.points.model import STEP_LOWER as LOWER
 from twin.points.model import PointAddress, PointDefinition, PointKind
-
-HIGHER, LOWER = 2.0, 1.0
 
 
 def network() -> Network:
@@ -94,7 +94,6 @@ class Bench:
 
     def q_kvar(self) -> float:
         settings = self.bank.settings()
-        assert settings is not None
         assert settings["units"] == [0]
         return settings["q_kvar"][0]
 
