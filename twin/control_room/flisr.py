@@ -16,7 +16,8 @@ from twin.control_room.plans import Course, PlanState
 from twin.control_room.settings import FlisrDeskSettings
 from twin.dms.flisr import Location, Observation, ZoneCandidate, locate, make_plan
 from twin.dms.flisr.trigger import FlisrTrigger, TriggerState
-from twin.dms.load_estimate import DemandEstimate, estimate_demand, take_off_losses
+from twin.dms.load_estimate import DemandEstimate, demand_behind_heads
+from twin.dms.load_flow import LoadFlow
 from twin.journal import JournalEntry
 from twin.network.model import Bools
 from twin.network.topology import Topology
@@ -54,6 +55,7 @@ class FlisrDesk:
         self._network = host.network
         self._solver = power_flow(host.network)
         self._topology = Topology(host.network)
+        self._load_flow = LoadFlow(host.network, self._solver)
         self._trigger = FlisrTrigger(settings.settle_ms)
         self._incidents: dict[int, Incident] = {}
 
@@ -152,10 +154,7 @@ class FlisrDesk:
 
     def _demand(self) -> DemandEstimate:
         """Demand before the fault, feeder by feeder what its head measured then."""
-        watch, closed = self._watch, self._watch.closed_before
-        measured = watch.head_measurements()
-        estimate = estimate_demand(self._topology, closed, measured, generation_kw=self._network.generators.p_kw)
-        return take_off_losses(self._topology, closed, measured, estimate, self._solver)
+        return demand_behind_heads(self._load_flow, self._watch.closed_before, self._watch.head_measurements())
 
     def _note_location(self, incident: Incident, now: SimTime) -> None:
         assert incident.location is not None

@@ -13,6 +13,7 @@ import numpy as np
 from twin.control_room.desk import CyclicDesk, Finding, Host
 from twin.control_room.settings import LoadFlowDeskSettings
 from twin.control_room.standing import known_only, quality_of
+from twin.control_room.telemetered import Machinery
 from twin.control_room.watch import SwitchPoints
 from twin.dms.load_flow import AllocationDivergedError, LoadFlow, LoadFlowResult, MeterImage
 from twin.dms.load_model import ProfiledDemand
@@ -63,6 +64,7 @@ class LoadFlowDesk(CyclicDesk):
         load = settings.load_model
         self._demand = ProfiledDemand(network, PROFILES[load.profile], scale=load.scale, spread=load.spread)
         self._meters = [SwitchPoints(network, host.database, host.definitions, q) for q in ("p_kw", "q_kvar", "i_a")]
+        self._machinery = Machinery(network, host.definitions, host.database)
         published = load_flow_points(network, host.definitions, settings)
         self._writer = host.database.calculated([point.name for point in published])
 
@@ -80,7 +82,7 @@ class LoadFlowDesk(CyclicDesk):
 
     def image(self, now: SimTime) -> MeterImage:
         """What the point database shows at ``now``."""
-        position, generators = self.host.watch.position, self.host.network.generators
+        position, (fed_in_kw, fed_in_kvar) = self.host.watch.position, self._machinery.generation()
         p_kw, q_kvar, i_a = (np.where(meter.good(), meter.values(), np.nan) for meter in self._meters)
         return MeterImage(
             position=position.values().astype(np.int32),
@@ -89,19 +91,21 @@ class LoadFlowDesk(CyclicDesk):
             q_kvar=q_kvar,
             i_a=i_a,
             demand=self._demand.at(self.host.time_base.instant(now)),
-            generation_kw=generators.p_kw,
-            generation_kvar=generators.q_kvar,
+            generation_kw=fed_in_kw,
+            generation_kvar=fed_in_kvar,
+            tap_position=self._machinery.tap_position(),
         )
 
     def _values(self, result: LoadFlowResult) -> tuple[Floats, Any]:
         """Values and qualities in the order of the published points."""
         flow = result.flow
+        supplied = result.consumer != Standing.DEAD
         alive = flow.v_pu[usable(result.node) & flow.energised]
         whole = [
             flow.loading[usable(result.branch)].max(initial=0.0),
             alive.min() if alive.size else np.nan,
             alive.max() if alive.size else np.nan,
-            result.p_kw.sum(),
+            result.p_kw[supplied].sum(),
             result.losses_kw,
             len(result.meters),
             len(result.refused),
@@ -109,7 +113,7 @@ class LoadFlowDesk(CyclicDesk):
             np.count_nonzero(result.node == Standing.UNKNOWN),
         ]
         values = [
-            *(known_only(a, result.consumer) for a in (result.p_kw, result.q_kvar)),
+            *(known_only(np.where(supplied, a, 0.0), result.consumer) for a in (result.p_kw, result.q_kvar)),
             known_only(flow.v_pu, result.node),
             *(known_only(a, result.branch) for a in (flow.p_from_kw, flow.q_from_kvar, flow.i_from_a, flow.loading)),
             np.array(whole, dtype=np.float64),

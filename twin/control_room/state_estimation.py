@@ -14,6 +14,7 @@ import numpy as np
 from twin.control_room.desk import CyclicDesk, Finding, Host
 from twin.control_room.settings import StateEstimationDeskSettings
 from twin.control_room.standing import known_only, quality_of
+from twin.control_room.telemetered import Machinery
 from twin.dms.load_model import ProfiledDemand
 from twin.dms.standing import Standing
 from twin.dms.state_estimation import (
@@ -71,6 +72,7 @@ class StateEstimationDesk(CyclicDesk):
         load = settings.load_model
         self._demand = ProfiledDemand(network, PROFILES[load.profile], scale=load.scale, spread=load.spread)
         self._view = host.database.view(self._points.names)
+        self._machinery = Machinery(network, host.definitions, host.database)
         published = state_estimation_points(network, host.definitions, settings)
         self._writer = host.database.calculated([point.name for point in published])
 
@@ -89,15 +91,16 @@ class StateEstimationDesk(CyclicDesk):
 
     def image(self, now: SimTime) -> Image:
         """What the point database shows at ``now``."""
-        position, generators = self.host.watch.position, self.host.network.generators
+        position, (fed_in_kw, fed_in_kvar) = self.host.watch.position, self._machinery.generation()
         return Image(
             position=position.values().astype(np.int32),
             position_quality=position.quality(),
             values=self._view.values,
             good=self._view.good,
             demand=self._demand.at(self.host.time_base.instant(now)),
-            generation_kw=generators.p_kw,
-            generation_kvar=generators.q_kvar,
+            generation_kw=fed_in_kw,
+            generation_kvar=fed_in_kvar,
+            tap_position=self._machinery.tap_position(),
         )
 
     def _values(self, result: EstimationResult) -> tuple[Floats, Any]:

@@ -14,7 +14,8 @@ import numpy as np
 from twin.control_room.desk import CyclicDesk, Host
 from twin.control_room.plans import PlanState
 from twin.control_room.settings import VoltVarDeskSettings
-from twin.dms.load_estimate import DemandEstimate, estimate_demand, take_off_losses
+from twin.dms.load_estimate import DemandEstimate, demand_behind_heads
+from twin.dms.load_flow import LoadFlow
 from twin.dms.plan import Verdict
 from twin.dms.volt_var import (
     APPLICATION,
@@ -29,7 +30,6 @@ from twin.dms.volt_var import (
 )
 from twin.journal import JournalEntry
 from twin.network.model import EquipmentKind, Floats, Network
-from twin.network.topology import Topology
 from twin.points.calculated import calculated_point
 from twin.points.model import PointDefinition, PointKind, Quality
 from twin.scada.tags import SwitchAction
@@ -90,7 +90,6 @@ class VoltVarDesk(CyclicDesk):
     def __init__(self, host: Host, settings: VoltVarDeskSettings) -> None:
         super().__init__(APPLICATION, host, settings.period_ms, settings.settle_ms)
         self._settings = settings
-        self._topology = Topology(host.network)
         self._solver = power_flow(host.network)
         self._counter = OperationCounter()
         self._operable = [d for d in host.definitions if d.kind in (PointKind.STEP_COMMAND, PointKind.SETPOINT)]
@@ -154,9 +153,9 @@ class VoltVarDesk(CyclicDesk):
         network, watch = self.host.network, self.host.watch
         position = watch.position
         unknown = [network.switches.names[row] for row in np.flatnonzero(position.present & ~position.good()).tolist()]
-        demand = self._demand()
-        self._count(now)
         inputs = self._inputs()
+        demand = self._demand(inputs)
+        self._count(now)
         return VoltVarObservation(
             t_ms=now,
             p_kw=demand.p_kw,
@@ -170,14 +169,18 @@ class VoltVarDesk(CyclicDesk):
             unknown_switches=tuple(unknown),
         )
 
-    def _demand(self) -> DemandEstimate:
+    def _demand(self, inputs: Inputs) -> DemandEstimate:
         """Demand feeder by feeder what its head measured."""
         watch = self.host.watch
-        measured, closed = watch.head_measurements(), watch.closed_before
         generation_kw = self._generation("p_kw", self.host.network.generators.p_kw)
-        self._solver.update(generation_kw=generation_kw)
-        estimate = estimate_demand(self._topology, closed, measured, generation_kw=generation_kw)
-        return take_off_losses(self._topology, closed, measured, estimate, self._solver)
+        return demand_behind_heads(
+            LoadFlow(self.host.network, self._solver),
+            watch.closed_before,
+            watch.head_measurements(),
+            generation_kw=generation_kw,
+            generation_kvar=inputs.generation_kvar,
+            tap_position=inputs.tap_position,
+        )
 
     def _generation(self, quantity: str, otherwise: Floats) -> Floats:
         """Measured power of the generating units, and the rated one of those without a good measurement."""

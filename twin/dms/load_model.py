@@ -28,6 +28,12 @@ class Demand:
     sigma_p_kw: Floats
     sigma_q_kvar: Floats
 
+    @classmethod
+    def certain(cls, p_kw: Floats, q_kvar: Floats) -> Demand:
+        """Demand whose spread is of no interest."""
+        none = np.zeros(len(p_kw))
+        return cls(p_kw, q_kvar, none, none)
+
 
 class DemandModel(Protocol):
     """Whatever can say what consumers take at an instant: load profiles, a forecast."""

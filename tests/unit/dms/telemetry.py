@@ -68,6 +68,7 @@ class Plant:
             "demand": self.demand(),
             "generation_kw": self.network.generators.p_kw,
             "generation_kvar": self.network.generators.q_kvar,
+            "tap_position": self.network.transformers.tap_position,
         }
         return Image(**{**given, **changes})
 

@@ -63,12 +63,11 @@ class LoadFlow:
         q_kvar = np.where(powers, image.q_kvar, np.nan)[zones.switch] * zones.sign
         readings = Readings(zones.parent, p_kw, q_kvar, image.i_a[zones.switch])
         live = state.energised[node]
-        start = (np.where(live, image.demand.p_kw, 0.0), np.where(live, image.demand.q_kvar, 0.0))
         return allocate(
             readings,
             np.where(live, zones.node[node], -1).astype(np.int32),
             self._rated_kva,
-            start,
+            (image.demand.p_kw, image.demand.q_kvar),
             solution.solve,
             fed_in=(self._fed_in(zones, image.generation_kw), self._fed_in(zones, image.generation_kvar)),
             tolerance=self.settings.tolerance,
@@ -147,7 +146,12 @@ class _Solution:
         s = network.switches
         self._branch, self._side, self._sign = s.branch[zones.switch], s.side[zones.switch], zones.sign
         self.flow: PowerFlowResult | None = None
-        solver.update(closed=closed, generation_kw=image.generation_kw, generation_kvar=image.generation_kvar)
+        solver.update(
+            closed=closed,
+            generation_kw=image.generation_kw,
+            generation_kvar=image.generation_kvar,
+            tap_position=image.tap_position,
+        )
 
     def solve(self, p_kw: Floats, q_kvar: Floats) -> Flows:
         """The flows at the meters, downstream positive."""

@@ -15,7 +15,8 @@ class MeterImage:
 
     ``position`` and ``position_quality`` are ``DoublePosition`` and ``Quality`` values. ``p_kw``, ``q_kvar`` (from the
     switch's node into its branch) and ``i_a`` are NaN where there is no value that may be used: not topical, invalid,
-    never received. ``generation_kw``/``_kvar`` are the expected outputs of the generating units.
+    never received. ``generation_kw``/``_kvar`` are the expected outputs of the generating units,
+    ``tap_position`` the taps of the transformers.
     """
 
     position: Ints
@@ -26,6 +27,7 @@ class MeterImage:
     demand: Demand
     generation_kw: Floats
     generation_kvar: Floats
+    tap_position: Ints
 
 
 @dataclass(frozen=True, slots=True)

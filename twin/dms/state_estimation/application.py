@@ -55,7 +55,7 @@ class StateEstimation:
         Raises:
             EstimationDivergedError: no state fits an observable island.
         """
-        frame = self._frames.frame(image.position, image.position_quality)
+        frame = self._frames.frame(image.position, image.position_quality, image.tap_position)
         m = self._measurements(image, frame)
         estimator, gaps = self._estimator(frame, m)
         found = fit(estimator, frame, m, self.points.n, self._bad_data)
@@ -87,7 +87,7 @@ class StateEstimation:
 
     def _fresh(self, frame: Frame) -> StateEstimator:
         estimator = StateEstimator(self.network, zero_injection=self._expected.passive & (frame.slack_kva == 0))
-        estimator.update(closed=frame.closed)
+        estimator.update(closed=frame.closed, tap_position=frame.tap_position)
         return estimator
 
     def _gaps(self, frame: Frame, m: Measurements, estimator: StateEstimator) -> tuple[Gap, ...]:

@@ -7,7 +7,7 @@ ends: true whichever way the switch stands. What is fed through it alone cannot 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from twin.network.topology import Topology
 class Frame:
     """``closed`` holds the switches closed for certain. ``slack_kva`` is what may flow at each node through unknown
     switches; ``left_out`` are their branches. ``node`` and ``branch`` hold ``SupplyState`` values, ``unknown`` the rows
-    of the unknown switches.
+    of the unknown switches, ``tap_position`` the taps.
     """
 
     closed: Bools
@@ -29,17 +29,18 @@ class Frame:
     node: Ints
     branch: Ints
     unknown: Ints
+    tap_position: Ints
 
     def flipped(self, switch: int) -> Frame:
         """The same with one known switch the other way round; supply states stay those of the reports."""
         closed = self.closed.copy()
         closed[switch] = not closed[switch]
-        return Frame(closed, self.slack_kva, self.left_out, self.node, self.branch, self.unknown)
+        return replace(self, closed=closed)
 
     @property
     def key(self) -> bytes:
         """Equal for frames on which estimates are equal."""
-        return self.closed.tobytes() + self.slack_kva.tobytes()
+        return self.closed.tobytes() + self.slack_kva.tobytes() + self.tap_position.tobytes()
 
 
 class Frames:
@@ -54,13 +55,13 @@ class Frames:
         self._busbar_kva = np.sqrt(3.0) * v_kv * unknown_rating_a
         self._topology = Topology(network)
 
-    def frame(self, position: Ints, quality: Ints) -> Frame:
+    def frame(self, position: Ints, quality: Ints, tap_position: Ints) -> Frame:
         """The frame of one image of the switches (``DoublePosition`` and ``Quality`` values)."""
         seen = assess(self._topology, position, quality)
         states = switch_states(position, quality)
         unknown = np.flatnonzero(states == SwitchState.UNKNOWN).astype(np.int32)
         slack_kva, left_out = self._around(unknown)
-        return Frame(states == SwitchState.CLOSED, slack_kva, left_out, seen.node, seen.branch, unknown)
+        return Frame(states == SwitchState.CLOSED, slack_kva, left_out, seen.node, seen.branch, unknown, tap_position)
 
     def _around(self, unknown: Ints) -> tuple[Floats, Bools]:
         network, s = self._network, self._network.switches

@@ -15,7 +15,8 @@ class Image:
 
     ``position`` and ``position_quality`` are ``DoublePosition`` and ``Quality`` values per switch. ``values`` are in
     the points' units; ``good`` is False for what must not be used (not topical, invalid, blocked, never received).
-    ``generation_kw``/``_kvar`` are the expected outputs of the generating units.
+    ``generation_kw``/``_kvar`` are the expected outputs of the generating units,
+    ``tap_position`` the taps of the transformers.
     """
 
     position: Ints
@@ -25,6 +26,7 @@ class Image:
     demand: Demand
     generation_kw: Floats
     generation_kvar: Floats
+    tap_position: Ints
 
 
 @dataclass(frozen=True, slots=True)

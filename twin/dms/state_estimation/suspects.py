@@ -120,7 +120,7 @@ class Suspicion:
             return None
         other = frame.flipped(switch)
         estimator = StateEstimator(self.network, zero_injection=self.passive & (frame.slack_kva == 0))
-        estimator.update(closed=other.closed)
+        estimator.update(closed=other.closed, tap_position=other.tap_position)
         try:
             found = fit(estimator, other, measurements, self.points.n, self.bad_data)
             objective = misfit(estimator, measurements, found)
