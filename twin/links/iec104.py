@@ -111,6 +111,11 @@ class Iec104MasterSession:
         self._pending: dict[str, PendingCommand] = {}
         self._events: list[LinkEvent] = []
 
+    @property
+    def points(self) -> tuple[PointDefinition, ...]:
+        """The points of the station, in the order given."""
+        return tuple(self._points.values())
+
     # the connection
 
     def connected(self, now: SimTime) -> None:
