@@ -505,10 +505,15 @@ def _refusal(fragment: Fragment, headers: Sequence[ObjectHeader]) -> str:
     if not statuses:
         unknown = (fragment.iin or Iin.NONE) & (Iin.OBJECT_UNKNOWN | Iin.NO_FUNCTION)
         return UNKNOWN_ADDRESS if unknown else NEGATIVE_CONFIRMATION
-    if statuses[0] == CommandStatus.SUCCESS:
+    return refusal_text(statuses[0])
+
+
+def refusal_text(status: int) -> str:
+    """Why a control with this status was refused; empty if it was not."""
+    if status == CommandStatus.SUCCESS:
         return ""
-    known = statuses[0] in _STATUSES
-    name = CommandStatus(statuses[0]).name.lower().replace("_", " ") if known else f"status {statuses[0]}"
+    known = status in _STATUSES
+    name = CommandStatus(status).name.lower().replace("_", " ") if known else f"status {status}"
     return f"{NEGATIVE_CONFIRMATION}: {name}"
 
 
