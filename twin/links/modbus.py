@@ -308,7 +308,8 @@ class ModbusMasterSession:
         if refusal := self._unsendable(command):
             self._answer_locally(command, ReplyKind.REFUSED, now, refusal)
             return
-        self._queue.appendleft(_Job(command_id=command.command_id, point=command.point, value=command.value))
+        before = sum(job.block < 0 for job in self._queue)
+        self._queue.insert(before, _Job(command_id=command.command_id, point=command.point, value=command.value))
         self._send_next(now)
 
     def _unsendable(self, command: LinkCommand) -> str:
