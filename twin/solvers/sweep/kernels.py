@@ -593,3 +593,65 @@ def _report_branches(grid: Grid, branches: Branches, tree: Tree, flow: Flow, loo
         i_from[b] = math.sqrt(i_from[b]) * grid.i_from_a[b]
         i_to[b] = math.sqrt(i_to[b]) * grid.i_to_a[b]
         loading[b] = max(i_from[b] * grid.per_rating_from[b], i_to[b] * grid.per_rating_to[b])
+
+
+# --- many cases ------------------------------------------------------------------------------------------------
+
+
+@compiled
+def solve_block(
+    grid: Grid,
+    branches: Branches,
+    tree: Tree,
+    flow: Flow,
+    loops: Loops,
+    closed: Bools,
+    p_kw: Floats,
+    q_kvar: Floats,
+    generation_kw: Floats,
+    generation_kvar: Floats,
+    tolerance_pu: float,
+    limit: int,
+    least_v_pu: float,
+    v_pu: Floats,
+    energised: Bools,
+    angle_rad: Floats,
+    at_branches: Floats,
+    solved: Bools,
+) -> None:
+    """One case a row, each as :func:`order`, :func:`eliminate`, :func:`solve` and :func:`report` would have it.
+
+    Inputs of one row hold for all cases. ``at_branches`` without rows leaves angles and branches out.
+    """
+    status = -1
+    last = 0
+    for r in range(v_pu.shape[0]):
+        c = _row(closed, r)
+        if status < 0 or not _same(closed, c, last):
+            status = order(grid, closed[c], tree, loops)
+            if status == SOLVABLE:
+                eliminate(grid, branches, tree, flow, loops)
+            last = c
+        demand = Demand(
+            p_kw[_row(p_kw, r)],
+            q_kvar[_row(q_kvar, r)],
+            generation_kw[_row(generation_kw, r)],
+            generation_kvar[_row(generation_kvar, r)],
+        )
+        solved[r] = status == SOLVABLE and solve(
+            grid, tree, flow, loops, demand, tolerance_pu, limit, least_v_pu, v_pu[r], energised[r]
+        )
+        if solved[r] and at_branches.shape[0] > 0:
+            report(grid, branches, tree, flow, loops, angle_rad[r], at_branches[r])
+
+
+@inner
+def _row(table: Any, r: int) -> int:
+    return 0 if table.shape[0] == 1 else r
+
+
+@inner
+def _same(closed: Bools, one: int, two: int) -> bool:
+    if one == two:
+        return True
+    return bool((closed[one] == closed[two]).all())
