@@ -58,6 +58,8 @@ def derive(network: str, folder: Path, remote: str, every: int, stages: str, for
     click.echo(f"{loaded.name}: {_summary(derivation)}")
     for path in paths:
         click.echo(f"  {path}")
+    for finding in derivation.findings:
+        click.echo(f"note: {finding}", err=True)
 
 
 def _levels(text: str) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from twin.derive.devices import derive_devices
 from twin.derive.modbus import with_modbus
 from twin.derive.options import DeriveOptions
 from twin.derive.points import derive_points
+from twin.derive.sensitivity import SensitivityFinding, sensitivity_findings
 from twin.derive.settings import DeviceSettings, Station
 from twin.derive.stations import derive_stations
 from twin.network.model import Network
@@ -33,6 +34,11 @@ class Derivation:
     def station_of_switch(self) -> dict[str, Station]:
         """The station that each switch is a bay of (fuses have none)."""
         return {bay: station for station in self.stations for bay in station.bays}
+
+    @cached_property
+    def findings(self) -> tuple[SensitivityFinding, ...]:
+        """Relays that do not see every fault on their feeder."""
+        return sensitivity_findings(self.network, self.devices.relays)
 
     @property
     def remote_stations(self) -> tuple[Station, ...]:

@@ -40,23 +40,29 @@ def fault_level_a(topology: Topology, state: TopologyState, node: int) -> float:
     network = topology.network
     if state.source[node] < 0:
         return math.nan
-    z_pu = _source_z_pu(network, int(state.source[node]))
+    z_pu = source_z_pu(network, int(state.source[node]))
     _, edges = topology.upstream(state, node)
-    z_pu += sum((_branch_z_pu(network, edge) for edge in edges if edge < network.n_branches), start=0j)
+    z_pu += sum((branch_z_pu(network, edge) for edge in edges if edge < network.n_branches), start=0j)
     if not abs(z_pu) > 0:
         return math.nan
     return _C_MAX * 1e3 / (math.sqrt(3.0) * float(network.nodes.v_nominal_kv[node]) * abs(z_pu))
 
 
-def _source_z_pu(network: Network, source: int) -> complex:
-    s_sc_mva, rx = float(network.sources.s_sc_mva[source]), float(network.sources.rx[source])
+def source_z_pu(network: Network, source: int, *, least: bool = False) -> complex:
+    """Impedance of a source, pu of 1 MVA, 0 where unknown; ``least``: at its smallest stated short-circuit power."""
+    s = network.sources
+    s_sc_mva, rx = float(s.s_sc_mva[source]), float(s.rx[source])
+    if least and s.s_sc_min_mva[source] > 0:
+        s_sc_mva = float(s.s_sc_min_mva[source])
+        rx = float(s.rx_min[source]) if s.rx_min[source] >= 0 else rx
     if not s_sc_mva > 0:
         return 0j
     ratio = rx if rx >= 0 else 0.0
     return complex(ratio, 1.0) / abs(complex(ratio, 1.0)) / s_sc_mva
 
 
-def _branch_z_pu(network: Network, branch: int) -> complex:
+def branch_z_pu(network: Network, branch: int) -> complex:
+    """Series impedance of a line or transformer, pu of 1 MVA."""
     node = network.branch_from[branch]
     v_kv = float(network.nodes.v_nominal_kv[node])
     if branch < network.lines.n:
