@@ -85,9 +85,9 @@ class _Loader:
             **dict.fromkeys(_CONSUMERS, self._consumer),
         }
         self._nodes()
-        for item in self.model.objects.values():
-            if item.kind in adders:
-                adders[item.kind](item)
+        for kind, add in adders.items():  # transformers before the machines behind them
+            for item in self.model.of(kind):
+                add(item)
         self._switches()
         if not self.model.of("ExternalNetworkInjection") and not self.model.findings:
             self._reference_machine()
@@ -369,6 +369,8 @@ class _Loader:
             {
                 "xdss_pu": number(item, "SynchronousMachine.satDirectSubtransX"),
                 "r_sc_ohm": number(item, "SynchronousMachine.r"),
+                "pg_percent": self.model.number(item, "SynchronousMachine.voltageRegulationRange", 0.0),
+                "unit_transformer": self._unit_transformer(item),
             }
             if synchronous
             else {"lrc_pu": number(item, "AsynchronousMachine.iaIrRatio")}
@@ -386,6 +388,18 @@ class _Loader:
             cos_phi=number(item, "RotatingMachine.ratedPowerFactor"),
             **data,
         )
+
+    def _unit_transformer(self, machine: CimObject) -> str:
+        """The power station transformer at the machine's terminals, "" if there is none."""
+        joined = self.connectivity.topological_nodes(dict.fromkeys(self.connectivity.switches, True))
+        place = {node: name for name, nodes in joined.items() for node in nodes}
+        at = place[self._terminals[machine.mrid][0].node]
+        for item in self.model.of("PowerTransformer"):
+            of_unit = self.model.flag(item, "PowerTransformer.isPartOfGeneratorUnit")
+            ends = [place[terminal.node] for terminal in self._terminals.get(item.mrid, ())]
+            if of_unit and at in ends and item.mrid in self.names:
+                return self.names[item.mrid]
+        return ""
 
     def _injection(self, item: CimObject) -> None:
         node = self._one_end(item)
