@@ -31,6 +31,7 @@ from twin.solvers import power_flow
 
 ENGINES: dict[str, Callable[[Case], Step]] = {
     "sweep": lambda case: engines.ours(case, "sweep"),
+    "direct": lambda case: engines.ours(case, "direct"),
     "grid model": lambda case: engines.ours(case, "power-grid-model"),
     "bare sweep": engines.bare_sweep,
     "power-grid-model": engines.grid_model,
@@ -39,7 +40,8 @@ ENGINES: dict[str, Callable[[Case], Step]] = {
     "pandapower": engines.pandapower_fastest,
     "with lightsim2grid": lambda case: engines.pandapower_fastest(case, with_lightsim=True),
 }
-OURS = ("sweep", "grid model")
+OURS = ("sweep", "direct", "grid model")
+PEERS_FOR_MESHES = ("power-grid-model", "lightsim2grid")
 ROUNDS_MS = 4_000
 """CPU time spent on a case; the slowest engine decides how many rounds that is, within bounds."""
 
@@ -70,7 +72,9 @@ def cases(quick: bool) -> list[Case]:
         Case("mv_oberrhein", oberrhein),
         Case("mv_oberrhein meshed", oberrhein, meshed),
         *(Case(f"radial {n:,}", radial(n)) for n in ((1_000, 10_000) if quick else (1_000, 10_000, 100_000))),
+        Case("meshed 1,000, 10 loops", _closed(radial(1_000, ties=10))),
         Case("meshed 10,000, 10 loops", _closed(radial(10_000, ties=10))),
+        Case("meshed 10,000, 300 loops", _closed(radial(10_000, ties=300))),
     ]
     if not quick:
         found += simbench_cases()
@@ -151,6 +155,7 @@ def switching(n: int, rounds: int) -> dict[str, tuple[float, float]]:
     opened[network.switches.n // 2] = False
     solvers: dict[str, Any] = {
         "sweep": power_flow(network, backend="sweep"),
+        "direct": power_flow(network, backend="direct"),
         "grid model": power_flow(network, backend="power-grid-model"),
     }
     c = network.consumers
@@ -225,6 +230,16 @@ def print_ratios(rows: dict[str, dict[str, Figure]]) -> None:
         )
 
 
+def print_meshes(rows: dict[str, dict[str, Figure]]) -> None:
+    """How the direct solver stands to the faster of the general peers."""
+    print()
+    for case, figures in rows.items():
+        peers = {name: figures[name].ms for name in PEERS_FOR_MESHES if not figures[name].skipped}
+        if peers:
+            best = min(peers, key=lambda name: peers[name])
+            print(f"{case:26} the faster peer, {best}, takes {peers[best] / figures['direct'].ms:.1f} x direct")
+
+
 def print_growth(rows: dict[str, dict[str, Figure]]) -> None:
     """The exponent of the growth from 1,000 to 100,000 nodes."""
     small, large = rows.get("radial 1,000"), rows.get("radial 100,000")
@@ -244,6 +259,7 @@ def main(quick: bool) -> None:
         rows[case.name] = measure(case, ROUNDS_MS / 4 if quick else ROUNDS_MS)
     print_table(rows)
     print_ratios(rows)
+    print_meshes(rows)
     print_growth(rows)
     for name, (load, switch) in switching(10_000, 20 if quick else 60).items():
         print(f"radial 10,000, {name}: load {load:.2f} ms, switch and load {switch:.2f} ms, {switch / load:.2f} times")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.network.model import Bools, Floats, Ints, Network, ShuntCompensators
+from twin.network.model import Bools, Floats, Ints, Network, PowerTransformers, ShuntCompensators
 from twin.solvers.model import InputNotFiniteError, InputShapeError, ShuntStepOutOfRangeError, TapOutOfRangeError
 
 
@@ -104,19 +104,22 @@ class Inputs:
 
     def check_taps(self, position: Ints | None) -> None:
         """Raises InputShapeError or TapOutOfRangeError."""
-        if position is None:
-            return
-        t = self.network.transformers
-        check_shape("tap_position", position, (t.n,))
-        outside = np.flatnonzero((position < t.tap_min) | (position > t.tap_max))
-        if len(outside):
-            row = int(outside[0])
-            raise TapOutOfRangeError(t.names[row], int(position[row]), int(t.tap_min[row]), int(t.tap_max[row]))
+        if position is not None:
+            check_taps(self.network.transformers, position)
 
     def check_steps(self, steps: Ints | None) -> None:
         """Raises InputShapeError or ShuntStepOutOfRangeError."""
         if steps is not None:
             check_steps(self.network.shunts, steps)
+
+
+def check_taps(t: PowerTransformers, position: Ints) -> None:
+    """Raises InputShapeError or TapOutOfRangeError."""
+    check_shape("tap_position", position, (t.n,))
+    outside = np.flatnonzero((position < t.tap_min) | (position > t.tap_max))
+    if len(outside):
+        row = int(outside[0])
+        raise TapOutOfRangeError(t.names[row], int(position[row]), int(t.tap_min[row]), int(t.tap_max[row]))
 
 
 def check_steps(shunts: ShuntCompensators, steps: Ints) -> None:
