@@ -1,4 +1,4 @@
-"""Makes the toys of these tests importable as ``dms_toy`` (test folders are no packages)."""
+"""Makes the helpers of these tests importable as ``dms_toy`` and ``dms_telemetry`` (test folders are no packages)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import importlib.util
 import sys
 from pathlib import Path
 
-if "dms_toy" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location("dms_toy", Path(__file__).with_name("toy.py"))
-    _toy = importlib.util.module_from_spec(_spec)
-    sys.modules["dms_toy"] = _toy
-    _spec.loader.exec_module(_toy)
+for _name in ("toy", "telemetry"):
+    if f"dms_{_name}" not in sys.modules:
+        _spec = importlib.util.spec_from_file_location(f"dms_{_name}", Path(__file__).with_name(f"{_name}.py"))
+        _module = importlib.util.module_from_spec(_spec)
+        sys.modules[f"dms_{_name}"] = _module
+        _spec.loader.exec_module(_module)

@@ -22,6 +22,9 @@ from twin.network.model import Bools, Floats, Ints
 _STEP = 10.0
 """The most that demand grows or shrinks by in one round."""
 
+_MOST = 1e6
+"""A start that would have to grow by more is no start."""
+
 
 class AllocationDivergedError(TwinError):
     """No scaling of the loads gives the measured flows."""
@@ -90,11 +93,11 @@ def allocate(
         AllocationDivergedError: the flows do not come within ``tolerance``.
         PowerFlowDivergedError: from ``solve``.
     """
-    own = _Own(readings.parent, channel, weight)
     p_kw, q_kvar = start[0].astype(np.float64), start[1].astype(np.float64)
-    worst, off = -1, np.zeros(own.n)
-    if own.n == 0:
+    worst, off = -1, np.zeros(len(readings.parent))
+    if not len(off):
         return Allocated(p_kw, q_kvar, off, 0)
+    own = _Own(readings.parent, channel, weight)
     p_kw, q_kvar = _first_guess(own, readings, (p_kw, q_kvar), fed_in or (np.zeros(own.n), np.zeros(own.n)))
     for rounds in range(1, max_rounds + 1):
         flows = solve(p_kw, q_kvar)
@@ -171,8 +174,8 @@ class _Own:
         """
         missing = miss if net else own_parts(self._parent, miss)
         total = self.sums(element)
-        factor = np.divide(total + missing, total, out=np.full(self.n, -1.0), where=total != 0)
-        scales = factor >= 0
+        factor = np.divide(total + missing, total, out=np.full(self.n, -1.0), where=np.abs(total) > 1e-9)
+        scales = (factor >= 0) & (factor <= _MOST)
         factor = np.clip(factor, 1.0 / limit, limit)
         row = np.where(self._here, self._channel, 0)
         scaled = element * factor[row]

@@ -53,7 +53,7 @@ class Plausibility:
         return Believed(zones, tuple(refused))
 
     def _dividing(self, metered: Bools) -> MeterZones:
-        """The zones with consumers: of two meters with none between, one that reads P and Q is kept."""
+        """The zones with consumers: of meters with none between, those that read P and Q are kept."""
         kept = metered.copy()
         while True:
             zones = meter_zones(self.topology, self.state, kept)
@@ -62,12 +62,12 @@ class Plausibility:
             empty = np.flatnonzero(rated == 0)
             if not empty.size:
                 return zones
-            children = np.bincount(zones.parent[zones.parent >= 0], minlength=zones.n)
-            only_child = np.full(zones.n, -1, dtype=np.int32)
-            only_child[zones.parent[zones.parent >= 0]] = np.flatnonzero(zones.parent >= 0)
             power = np.isfinite(self.p_kw[zones.switch])
-            better = power[empty] & (children[empty] == 1) & ~power[only_child[empty]]
-            drop = np.append(empty[~better], only_child[empty[better]])
+            worse = np.flatnonzero((zones.parent >= 0) & ~power)
+            worse_child = np.full(zones.n, -1, dtype=np.int32)
+            worse_child[zones.parent[worse]] = worse
+            better = power[empty] & (worse_child[empty] >= 0)
+            drop = np.append(empty[~better], worse_child[empty[better]])
             kept[zones.switch[drop]] = False
 
     def _taken(self, zones: MeterZones) -> tuple[Floats, Floats, Floats]:
