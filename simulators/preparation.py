@@ -38,9 +38,16 @@ from twin.scenario.events import (
     OutageAction,
 )
 from twin.scenario.findings import did_you_mean
-from twin.scenario.telecontrol import HalfOpenAction, MisbehaviourAction, NetworkAction
 from twin.scenario.machines import FrequencySettings
 from twin.scenario.model import NetworkError
+from twin.scenario.telecontrol import HalfOpenAction, MisbehaviourAction, NetworkAction
+from twin.solvers import (
+    FaultKind,
+    FaultPoint,
+    MissingShortCircuitDataError,
+    MissingZeroSequenceError,
+    short_circuit,
+)
 from twin.timebase import NEVER, TimeBase
 
 EARTH_FAULTS = ("phase-to-earth", "phase-to-phase-to-earth")
@@ -176,11 +183,20 @@ def _fault_problem(scenario: Scenario, event: Event, fault: FaultAction, plant: 
     if fault.line not in plant.lines.names:
         return ""
     row = plant.lines.names.index(fault.line)
-    if fault.kind in EARTH_FAULTS and np.isnan(plant.lines.r0_ohm).any():
-        return f"network {plant.name} has no zero-sequence data, so a {fault.kind} fault cannot be calculated"
+    if fault.kind in EARTH_FAULTS and (missing := _missing_data(plant, FaultPoint(FaultKind(fault.kind), row))):
+        return missing
     first = all(other.at is not None and other.at >= (event.at or 0) for other in scenario.events)
     if first and event.at is not None and not _live_at_start(plant, row):
         return f"line {fault.line} is open at every live end, so a fault on it would carry no current"
+    return ""
+
+
+def _missing_data(plant: Network, point: FaultPoint) -> str:
+    """What the network does not state, but an earth fault needs, in its normal state."""
+    try:
+        short_circuit(plant).solve(point, plant.switches.normally_closed)
+    except (MissingZeroSequenceError, MissingShortCircuitDataError) as missing:
+        return str(missing)
     return ""
 
 

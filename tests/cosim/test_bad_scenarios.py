@@ -24,7 +24,7 @@ WRONG = {
     "late event": (scenario("{at: 5 min, fault: {line: L3-8}}"), ":12: at 5 min is after the end of the run"),
     "earth fault": (
         scenario("{at: 5 s, fault: {line: L3-8, kind: phase-to-earth}}"),
-        ":12: network cigre_mv has no zero-sequence data, so a phase-to-earth fault cannot be calculated",
+        ":12: network cigre_mv has no zero-sequence data of L1-2, L2-3,",
     ),
     "empty": ("", "the file is empty; a scenario starts with scenario: 1"),
     "blank": ("# nothing but this\n", "the file is empty; a scenario starts with scenario: 1"),

@@ -47,9 +47,9 @@ def findings(prepared: Prepare, *lines: str) -> list[str]:
 class TestFindings:
     def test_fault__of_earth_without_zero_sequence_data(self, prepared: Prepare) -> None:
         lines = ("events:", "  - {at: 5 s, fault: {line: L3-8, kind: phase-to-earth}}")
-        assert findings(prepared, *lines) == [
-            "s.yaml:7: network cigre_mv has no zero-sequence data, so a phase-to-earth fault cannot be calculated"
-        ]
+        [finding] = findings(prepared, *lines)
+        assert finding.startswith("s.yaml:7: network cigre_mv has no zero-sequence data of L1-2, L2-3,")
+        assert finding.endswith("TR_1, so an earth fault cannot be calculated")
 
     def test_fault__on_an_unknown_line_is_said_once(self, prepared: Prepare) -> None:
         [finding] = findings(prepared, "events: [{at: 5 s, fault: {line: L3-9, kind: phase-to-earth}}]")
