@@ -134,7 +134,8 @@ class _Draft:
             return (), _nothing_better(found.exhaustive)
         if not _worth_it(present, best, settings):
             return (), _not_worth_it(present, best, settings)
-        moves = order_moves(controls, present.setting, best.setting, evaluator.judge)
+        tolerance_pu = 0.0 if present.admissible else settings.transient_pu
+        moves = order_moves(controls, present.setting, best.setting, evaluator.judge, tolerance_pu)
         if moves is None:
             return (), _no_order(controls, best.setting)
         return moves, _choice(present, best, settings, found.exhaustive)

@@ -1,4 +1,4 @@
-"""Puts the moves to a setting in an order in which no state on the way is worse than where it started or ends.
+"""Puts the moves to a setting in the order whose worst state on the way is the best.
 
 Mechanisms move one level at a time, inverters go straight to their value.
 """
@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf, prod
 
 from twin.dms.volt_var.controls import Control, ControlKind, Setting
 from twin.dms.volt_var.search import Outcome
+
+_MOST_STATES = 1_000
+"""Up to so many states between present and target every order is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,31 +27,47 @@ class Move:
 
 
 def order_moves(
-    controls: Sequence[Control], present: Setting, target: Setting, judge: Callable[[Setting], Outcome]
+    controls: Sequence[Control],
+    present: Setting,
+    target: Setting,
+    judge: Callable[[Setting], Outcome],
+    tolerance_pu: float = 0.0,
 ) -> tuple[Move, ...] | None:
-    """The moves from ``present`` to ``target``, the most useful first; None if every order passes a worse state."""
-    allowed_excess = max(judge(present).excess_pu, judge(target).excess_pu)
-    dead_ends: set[Setting] = set()
-    path: list[Move] = []
+    """The moves from ``present`` to ``target`` by the way whose worst state is the best, the most useful first.
 
-    def go(setting: Setting) -> bool:
+    None if every way passes a state whose excess is above that of both ends by more than ``tolerance_pu``, or that has
+    no solution.
+    """
+    limit = max(judge(present).excess_pu, judge(target).excess_pu) + tolerance_pu
+    few = prod(1 + abs(then - now) for now, then in zip(present, target, strict=True)) <= _MOST_STATES
+    ways: dict[Setting, tuple[tuple[float, float], tuple[Move, ...]]] = {}
+
+    def best_from(setting: Setting) -> tuple[tuple[float, float], tuple[Move, ...]]:
+        """Worst excess still to come and the cost of the next state, and the moves; infinite if there is no way."""
         if setting == target:
-            return True
-        options = [(index, judge(_moved(setting, target, controls, index))) for index in _open(setting, target)]
-        options.sort(key=lambda option: (option[1].cost, option[0]))
-        for index, outcome in options:
-            if outcome.setting in dead_ends or not outcome.converged or outcome.excess_pu > allowed_excess:
-                continue
-            control = controls[index]
-            values = control.levels[setting[index]], control.levels[outcome.setting[index]]
-            path.append(Move(control, *values, outcome))
-            if go(outcome.setting):
-                return True
-            path.pop()
-            dead_ends.add(outcome.setting)
-        return False
+            return (0.0, 0.0), ()
+        if setting not in ways:
+            ways[setting] = min((through(setting, i) for i in tried(setting)), key=lambda way: way[0])
+        return ways[setting]
 
-    return tuple(path) if go(present) else None
+    def tried(setting: Setting) -> list[int]:
+        """The controls to move next: all where the states are few, otherwise the one that helps most at once."""
+        indexes = _open(setting, target)
+        if few:
+            return indexes
+        return [min(indexes, key=lambda index: judge(_moved(setting, target, controls, index)).cost)]
+
+    def through(setting: Setting, index: int) -> tuple[tuple[float, float], tuple[Move, ...]]:
+        outcome = judge(_moved(setting, target, controls, index))
+        if not outcome.converged or outcome.excess_pu > limit:
+            return (inf, inf), ()
+        (worst, _), rest = best_from(outcome.setting)
+        control = controls[index]
+        move = Move(control, control.levels[setting[index]], control.levels[outcome.setting[index]], outcome)
+        return (max(worst, outcome.excess_pu), outcome.score), (move, *rest)
+
+    (worst, _), moves = best_from(present)
+    return None if worst == inf else moves
 
 
 def _open(setting: Setting, target: Setting) -> list[int]:

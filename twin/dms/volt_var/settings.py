@@ -37,6 +37,13 @@ class VoltVarSettings(BaseModel):
         description="How far inside the band a plan should leave the voltages, so that the next change of load does "
         "not call for the opposite (pu)",
     )
+    transient_pu: float = Field(
+        default=0.02,
+        ge=0,
+        le=0.5,
+        description="How much further out of limits that are broken already a state on the way to a better one may be, "
+        "summed over nodes and branches (pu)",
+    )
     max_loading: float = Field(default=1.0, gt=0, le=2, description="Highest loading of any branch, 1.0 = 100 %")
     operation_price_kw: float = Field(
         default=0.5, ge=0, description="Losses or demand that one operation must save to be worth it, kW"
