@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from twin.derive.devices import derive_devices
+from twin.derive.dnp3 import with_dnp3
 from twin.derive.modbus import with_modbus
 from twin.derive.options import DeriveOptions
 from twin.derive.points import derive_points
@@ -53,7 +54,7 @@ def derive(network: Network, options: DeriveOptions | None = None) -> Derivation
     return Derivation(
         network=network,
         stations=stations,
-        points=with_modbus(derive_points(network, stations, chosen)),
+        points=with_dnp3(with_modbus(derive_points(network, stations, chosen))),
         devices=derive_devices(network, chosen),
         zones=zones(network),
     )
