@@ -5,7 +5,7 @@ OUT ?=
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: run test check lint types imports install install-dev debian bench lock clean
+.PHONY: run test check lint types imports install install-dev debian bench fuzz lock clean
 
 run: install
 	$(BIN)/twin run scenarios/flisr_cigre_mv.yaml $(if $(OUT),--out $(OUT))
@@ -45,6 +45,11 @@ imports:
 
 bench: install-dev
 	$(BIN)/python -m benchmarks.world
+
+# ten million mutated frames, most of an hour; FUZZ_INPUTS=100000 for a look
+FUZZ_INPUTS ?= 10000000
+fuzz: install-dev
+	$(BIN)/python -m benchmarks.fuzz_iec104 --inputs $(FUZZ_INPUTS)
 
 lock: install-dev
 	$(BIN)/uv pip compile --quiet --universal --no-header --no-emit-index-url pyproject.toml -o requirements.lock

@@ -1,0 +1,215 @@
+"""Mutation fuzzer of the IEC 60870-5-104 stack: ``python -m benchmarks.fuzz_iec104 --inputs 10000000``.
+
+Takes the vectors as its corpus and throws mutated frames at the codec, at a station and at a link. What must hold: a
+wrong frame ends in ``MalformedFrameError`` or a closed session and nothing else, a frame that decodes encodes to
+octets that decode to the same, and neither time a frame nor memory grows. The seed makes a run repeatable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import random
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from twin.links.iec104 import Iec104MasterSession
+from twin.outstations.iec104 import Iec104Outstation
+from twin.outstations.iec104_settings import Iec104OutstationSettings
+from twin.outstations.model import StationCommand
+from twin.points.model import ControlModel, PointAddress, PointDefinition, PointKind
+from twin.protocols.iec104 import MalformedFrameError, UnencodableValueError, decode_asdu, encode_asdu
+from twin.protocols.iec104.apci import encode_i_frame
+from twin.timebase import TimeBase
+
+VECTORS = Path(__file__).parents[1] / "tests/vectors/iec104/asdus.json"
+BASE = TimeBase(datetime(2026, 1, 15, 18, 0, tzinfo=UTC))
+STARTDT_ACT, STARTDT_CON = bytes.fromhex("680407000000"), bytes.fromhex("68040b000000")
+FRAMES_A_SESSION = 50
+KINDS = (
+    (PointKind.SINGLE, 1),
+    (PointKind.DOUBLE, 3),
+    (PointKind.STEP_POSITION, 5),
+    (PointKind.BITSTRING, 7),
+    (PointKind.MEASURAND, 9),
+    (PointKind.MEASURAND, 11),
+    (PointKind.MEASURAND, 13),
+    (PointKind.COUNTER, 15),
+    (PointKind.SINGLE_COMMAND, 45),
+    (PointKind.DOUBLE_COMMAND, 46),
+    (PointKind.STEP_COMMAND, 47),
+    (PointKind.SETPOINT, 48),
+    (PointKind.SETPOINT, 49),
+    (PointKind.SETPOINT, 50),
+    (PointKind.BITSTRING_COMMAND, 51),
+)
+POINTS = [
+    PointDefinition("R", f"p{n}", kind, "X", f"q{n}", PointAddress(1, n, type_id), control_model=model)
+    for n, (kind, type_id) in enumerate(KINDS, start=1)
+    for model in [ControlModel.DIRECT if n % 2 else ControlModel.SELECT_BEFORE_OPERATE]
+]
+
+
+class AnyDevice:
+    """Takes everything and ends nothing."""
+
+    def select(self, command: StationCommand, now: int) -> str:
+        return ""
+
+    def operate(self, command: StationCommand, now: int) -> str:
+        return "" if command.value else "refused"
+
+    def cancel(self, command: StationCommand, now: int) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the inputs; ``slowest_s`` is the longest that one of them took."""
+
+    inputs: int = 0
+    decoded: int = 0
+    malformed: int = 0
+    sessions_closed: int = 0
+    slowest_s: float = 0.0
+    growth_kb: int = 0
+    elapsed_s: float = 0.0
+
+
+def corpus() -> list[bytes]:
+    """The ASDUs to start from."""
+    return [bytes.fromhex(case["hex"]) for case in json.loads(VECTORS.read_text())]
+
+
+def mutated(rng: random.Random, seeds: list[bytes]) -> bytes:
+    """An ASDU after one to four mutations."""
+    asdu = bytearray(rng.choice(seeds))
+    for _ in range(rng.randint(1, 4)):
+        _mutate(rng, asdu, seeds)
+    return bytes(asdu[:249])
+
+
+def _mutate(rng: random.Random, asdu: bytearray, seeds: list[bytes]) -> None:
+    kind, at = rng.randrange(7), rng.randrange(len(asdu) + 1)
+    if kind == 0:
+        asdu[at : at + 1] = bytes((rng.randrange(256),))
+    elif kind == 1:
+        del asdu[at:]
+    elif kind == 2:
+        asdu[at:at] = rng.randbytes(rng.randint(1, 8))
+    elif kind == 3 and at < len(asdu):
+        asdu[at] ^= 1 << rng.randrange(8)
+    elif kind == 4:
+        other = rng.choice(seeds)
+        asdu[at:] = other[rng.randrange(len(other)) :]
+    elif kind == 5 and len(asdu) > 6:
+        asdu[0], asdu[2] = rng.randrange(128), rng.choice((3, 5, 6, 7, 8, 9, 10, 20))
+    elif len(asdu) > 6:
+        asdu[4:6] = b"\x01\x00"
+        asdu[6:9] = bytes((rng.randrange(18), 0, 0))
+
+
+def _check_codec(asdu: bytes, outcome: Outcome) -> None:
+    """A frame that decodes goes back to octets that say the same."""
+    try:
+        decoded = decode_asdu(asdu)
+    except MalformedFrameError:
+        outcome.malformed += 1
+        return
+    outcome.decoded += 1
+    try:
+        again = encode_asdu(decoded)
+    except UnencodableValueError:
+        return  # more than one ASDU may hold, or a field that is kept as it came and not permitted
+    if repr(decode_asdu(again)) != repr(decoded):  # by text: a float may be NaN
+        raise AssertionError(f"{asdu.hex()} does not come back the same")
+
+
+class _Sessions:
+    """A station and a link that get every frame; both are opened anew when they close."""
+
+    def __init__(self) -> None:
+        settings = Iec104OutstationSettings(groups={1: ("p1", "p7")}, cyclic_ms=1000)
+        self.station = Iec104Outstation("R", POINTS, AnyDevice(), BASE, settings)
+        self.calm = self.station.open_session(0)
+        self.calm.receive(STARTDT_ACT, 0)
+        self.calm.payload_to_send()
+        self.now = 0
+        self._open()
+
+    def _open(self) -> None:
+        self.fed = 0
+        self.session = self.station.open_session(self.now)
+        self.session.receive(STARTDT_ACT, self.now)
+        self.link = Iec104MasterSession("R", POINTS, BASE)
+        self.link.connected(self.now)
+        self.link.receive(STARTDT_CON, self.now)
+
+    def feed(self, asdu: bytes, rng: random.Random, outcome: Outcome) -> None:
+        frame = bytearray(encode_i_frame(self.fed, 0, asdu))
+        if rng.random() < 0.02:
+            frame[rng.randrange(len(frame))] = rng.randrange(256)
+        self.now += 1
+        self.fed += 1
+        for end in (self.session, self.link):
+            end.receive(bytes(frame), self.now)
+            end.payload_to_send()
+        self.link.take_events()
+        if self.session.close_reason or self.link.close_reason or self.fed >= FRAMES_A_SESSION:
+            outcome.sessions_closed += bool(self.session.close_reason or self.link.close_reason)
+            self.station.close_session(self.session, self.now)
+            self._open()
+        if self.calm.close_reason:
+            raise AssertionError("another master's session was closed")
+
+
+def fuzz(inputs: int, seed: int = 1, report: int = 0) -> Outcome:
+    """Throw ``inputs`` mutated frames; ``report`` prints a line each so many.
+
+    Raises:
+        AssertionError: something did not hold; any other exception is a crash found.
+    """
+    rng, seeds, outcome, sessions = random.Random(seed), corpus(), Outcome(), _Sessions()
+    started, settled_kb = time.perf_counter(), 0
+    for asdu in _inputs(rng, seeds, inputs):
+        before = time.perf_counter()
+        _check_codec(asdu, outcome)
+        sessions.feed(asdu, rng, outcome)
+        outcome.inputs += 1
+        outcome.slowest_s = max(outcome.slowest_s, time.perf_counter() - before)
+        if outcome.inputs == inputs // 2:
+            gc.collect()
+            settled_kb = _resident_kb()
+        if report and outcome.inputs % report == 0:
+            print(f"{outcome.inputs:>12,} inputs  {outcome.decoded:,} decoded  {_resident_kb():,} kB", flush=True)
+    gc.collect()
+    outcome.growth_kb = _resident_kb() - settled_kb
+    outcome.elapsed_s = time.perf_counter() - started
+    return outcome
+
+
+def _inputs(rng: random.Random, seeds: list[bytes], count: int) -> Iterator[bytes]:
+    for _ in range(count):
+        yield mutated(rng, seeds)
+
+
+def _resident_kb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inputs", type=int, default=10_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    outcome = fuzz(arguments.inputs, arguments.seed, report=max(arguments.inputs // 20, 1))
+    print(outcome)
+
+
+if __name__ == "__main__":
+    main()
