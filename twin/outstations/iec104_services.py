@@ -80,7 +80,7 @@ def _interrogate(session: Session, asdu: Asdu, now: SimTime) -> None:
         return
     qualifier, image = asdu.objects[0].element.qualifier, session.outstation.image
     group = qualifier - STATION_INTERROGATION
-    served = asdu.cause == Cause.ACTIVATION and (group == 0 or group in image.groups)
+    served = asdu.cause == Cause.ACTIVATION and (group == 0 or group in image.groups) and not session.lags
     session.confirm(asdu, served, now)
     if served:
         session.send_inputs(replace(asdu, cause=qualifier), image.interrogated(asdu.common_address, group), now)
@@ -95,7 +95,7 @@ def _interrogate_counters(session: Session, asdu: Asdu, now: SimTime) -> None:
     image = session.outstation.image
     group = 0 if request == GENERAL_COUNTER_REQUEST else request
     served = asdu.cause == Cause.ACTIVATION and ((group == 0 and request != 0) or group in image.counter_groups)
-    served = served and (freeze == READ or session.outstation.has_control(session))
+    served = served and not session.lags and (freeze == READ or session.outstation.has_control(session))
     session.confirm(asdu, served, now)
     if not served:
         return

@@ -68,6 +68,11 @@ class Iec104OutstationSession:
     def close_reason(self) -> str:
         return self._close_reason
 
+    @property
+    def lags(self) -> bool:
+        """Whether so many answers wait already that more of them would only pile up."""
+        return self._connection.queued >= self.outstation.settings.reply_limit // 2
+
     def receive(self, payload: bytes, now: SimTime) -> None:
         self._act(self._connection.receive(payload, now), now)
 

@@ -61,7 +61,9 @@ class Iec104OutstationSettings(_Settings):
     select_timeout_ms: int = Field(default=10_000, ge=1, description="how long a select stands without its execute")
     event_limit: int = Field(default=1_000, ge=1, description="most events kept for masters; the oldest are dropped")
     reply_limit: int = Field(
-        default=5_000, ge=100, description="most ASDUs waiting for a master that does not acknowledge"
+        default=1_000,
+        ge=100,
+        description="most ASDUs waiting for a master that does not acknowledge; interrogations are refused from half of it",
     )
     overflow_point: str = Field(default="", description="SINGLE input that is on while events have been dropped")
     event_types: Literal["tagged", "mapped"] = Field(
