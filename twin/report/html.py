@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from twin.report.findings import findings
 from twin.report.groups import Group, grouped
 from twin.report.latencies import key_latencies, reclosing
 from twin.report.milestones import Hop, Incident
@@ -81,6 +82,7 @@ def _content(results: Results) -> dict[str, Any]:
         "most_milestones": MOST_MILESTONES,
         "pictures": _pictures(results),
         "plans": plans(results.journal),
+        "findings_told": findings(results.journal),
         "plots": _plots(results, end_ms),
         "alarms": (rung := alarms(results.journal)),
         "alarm_counts": alarm_counts(rung),

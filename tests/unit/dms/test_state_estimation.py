@@ -95,8 +95,9 @@ def _kept_variance(here: Measured, values: Any) -> Any:
 
 def test_gross_errors__of_20_sigma_are_identified() -> None:
     here, rng, found = measured(), np.random.default_rng(20), 0
-    redundant = np.flatnonzero(_kept_variance(here, here.noisy(rng)) > 0.1)
-    assert len(redundant) > 60
+    # of two points that only check each other (a half each) nobody can say which one is wrong
+    redundant = np.flatnonzero(_kept_variance(here, here.noisy(rng)) > 0.55)
+    assert len(redundant) > 40
     for _ in range(200):
         values, wrong = here.noisy(rng), int(rng.choice(redundant))
         values[wrong] += 20 * here.sigma[wrong] * rng.choice([-1, 1])
