@@ -53,7 +53,9 @@ def test_mixture__gives_the_command_log_and_the_same_journal_twice(reference: Ra
 
 
 def test_modbus__same_seed_same_journal_with_jitter_and_loss(tmp_path: Path) -> None:
-    text = scenario(FAULT, default="protocol: modbus, latency: 80 ms, jitter: 60 ms, loss: 5 %", duration="20 s")
+    stations = "\n".join(f"RTU_{n}: {{protocol: modbus}}" for n in (1, 3, 8))
+    default = "protocol: in_process, latency: 80 ms, jitter: 60 ms, loss: 5 %"
+    text = scenario(FAULT, default=default, stations=stations, duration="20 s")
     runs = [run(tmp_path, text, name=name) for name in ("one", "two")]
     assert runs[0].journal == runs[1].journal
     assert runs[0].of("plan", outcome="done")

@@ -70,8 +70,8 @@ class _Flight:
 class ModbusMasterSession:
     """One session with one station, over any number of connections one after the other.
 
-    ``late_answers`` counts answers that came when nobody waited for them any more, ``refused_reads`` exceptions to
-    reads.
+    ``transactions`` counts answered requests, ``late_answers`` answers that came when nobody waited for them any more,
+    ``refused_reads`` exceptions to reads.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class ModbusMasterSession:
         self.settings = settings or ModbusLinkSettings()
         self.late_answers = 0
         self.refused_reads = 0
+        self.transactions = 0
         placed = with_places(points)
         self._outputs = {p.name: p for p in placed if p.kind.is_output and p.modbus is not None}
         self.readers, scans = make_readers(placed, self.settings)
@@ -249,6 +250,7 @@ class ModbusMasterSession:
             raise MalformedFrameError(f"an answer of unit {unit} was expected", 6, frame.unit)
         answer = decode_response(frame.pdu, request)
         del self._flights[frame.transaction]
+        self.transactions += 1
         self._begin(now)
         if flight.job.block >= 0:
             self._take_block(flight.job, answer, now)
@@ -374,7 +376,7 @@ class ModbusMasterSession:
             "queue": [_to_row(job) for job in self._queue],
             "flights": [[t, f.deadline, f.retries_left, _to_row(f.job)] for t, f in self._flights.items()],
             "local": [[at, r.command_id, r.kind.value, r.cause] for at, r in self._local],
-            "counts": [self.late_answers, self.refused_reads],
+            "counts": [self.late_answers, self.refused_reads, self.transactions],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -399,7 +401,7 @@ class ModbusMasterSession:
             (at, CommandReply(self.station, command_id, ReplyKind(kind), at, cause))
             for at, command_id, kind, cause in state["local"]
         ]
-        self.late_answers, self.refused_reads = state["counts"]
+        self.late_answers, self.refused_reads, self.transactions = state["counts"]
 
 
 def _to_row(job: _Job) -> list[Any]:
