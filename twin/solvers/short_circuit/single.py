@@ -180,10 +180,13 @@ def _result(state: State, fault: Fault, v: tuple[Complex, ...], i: tuple[Complex
 
 
 def _phases(one: Complex, two: Complex, zero: Complex, shift: Floats) -> Complex:
-    """Phase quantities from shift-free sequence quantities, phases in the last axis."""
+    """Phase quantities from shift-free sequence quantities, phases in the last axis.
+
+    Written out: a product of matrices would wake the threads of the linear algebra library.
+    """
     turn = np.exp(-1j * shift)
-    sequences = np.stack([one * turn, two / turn, zero], axis=-1)
-    return np.asarray(sequences @ TO_PHASES.T)
+    p, n = one * turn, two * turn.conj()
+    return np.stack([p + n + zero, A2 * p + A * n + zero, A * p + A2 * n + zero], axis=-1)
 
 
 def _towards(i: Complex, fault: complex, magnitude: Floats, sites: list[Site]) -> Bools:

@@ -111,6 +111,10 @@ class SequenceShortCircuit:
             self._states.popitem(last=False)
         return self._states[key]
 
+    def forget(self) -> None:
+        """Drop the factorised topologies: the next fault pays for its own."""
+        self._states.clear()
+
     def sites(self, state: State, fault: FaultPoint) -> list[Site]:
         """The places of a fault that voltage reaches."""
         sites = [site for site in map(state.site, fault.places) if site is not None]
