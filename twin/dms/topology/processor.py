@@ -74,8 +74,7 @@ class Effect:
 class TopologyProcessor:
     """Follows the positions of one network's switches; ``switch`` (``SwitchState``) are the first, default unknown.
 
-    An operation of :meth:`update` touches the islands of the switch alone; where it closes and opens no loop, only
-    the part that it cuts off or joins.
+    An operation of :meth:`update` touches the islands of the switch alone, and of them mostly just what it changes.
     """
 
     def __init__(self, network: Network, switch: Ints | None = None, earthing: Ints | None = None) -> None:
