@@ -28,6 +28,7 @@ STARTDT = bytes.fromhex("680407000000")
 INTERROGATION = bytes.fromhex("640106000100") + b"\x00\x00\x00\x14"
 COMMAND = bytes.fromhex("2d0106000100") + COMMAND_IOA.to_bytes(3, "little") + b"\x01"
 W = 8
+T2_S = 5.0
 LIMIT_S = 60.0
 
 
@@ -196,6 +197,7 @@ class RawMaster(asyncio.Protocol):
         self.unacknowledged = 0
         self.rest = b""
         self.lost = False
+        self.timer: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
         self.started = asyncio.get_running_loop().create_future()
         self.answered: asyncio.Future[None] | None = None
@@ -216,7 +218,14 @@ class RawMaster(asyncio.Protocol):
             self._frame(data, at)
             at += data[at + 1] + 2
         self.rest = data[at:]
-        if self.unacknowledged >= W and self.transport is not None:
+        if self.unacknowledged >= W:
+            self.acknowledge()
+        elif self.unacknowledged and self.timer is None:
+            self.timer = asyncio.get_running_loop().call_later(T2_S, self.acknowledge)
+
+    def acknowledge(self) -> None:
+        self.timer = None
+        if self.unacknowledged and self.transport is not None and not self.lost:
             self.unacknowledged = 0
             self.transport.write(b"\x68\x04\x01\x00" + (self.received << 1).to_bytes(2, "little"))
 

@@ -63,7 +63,7 @@ class Iec104OutstationSettings(_Settings):
     reply_limit: int = Field(
         default=1_000,
         ge=100,
-        description="most ASDUs waiting for a master that does not acknowledge; interrogations are refused from half of it",
+        description="most ASDUs waiting for one master; from half of it on, interrogations are refused",
     )
     overflow_point: str = Field(default="", description="SINGLE input that is on while events have been dropped")
     event_types: Literal["tagged", "mapped"] = Field(
