@@ -8,6 +8,7 @@ cases that follow from each other's results.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -157,7 +158,8 @@ def stream_power_flow(
         if output.quantity not in (*_AT_NODES, *_AT_BRANCHES, "generation_kvar"):
             raise UnknownOutputError(output.quantity)
     values = network.nodes.n + (0 if _nodes_alone(wanted) else network.nodes.n + 7 * network.n_branches)
-    size = max(1, min(_MOST_CASES, _BLOCK_VALUES // max(values, 1)))
+    share = -(-cases.n // (4 * (os.cpu_count() or 1)))  # small enough that every core gets some
+    size = max(1, min(_MOST_CASES, _BLOCK_VALUES // max(values, 1), share))
 
     def make_work() -> Work[Block]:
         from twin.solvers.batch_worker import BatchWorker  # imports numba, which takes half a second
