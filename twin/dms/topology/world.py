@@ -2,7 +2,7 @@
 
 Its state is a function of the positions alone, whatever the order of the operations was. Each vertex hangs in a
 spanning tree from the nearest source (fewest edges, then the lowest source, then the lowest edge). An operation
-costs the part that it cuts off or joins, or the loop and what hangs on it; among several sources, the islands it touches.
+costs the part that it cuts off or joins, or the loop and what hangs on it; among several sources, its islands.
 """
 
 from __future__ import annotations
