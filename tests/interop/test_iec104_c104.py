@@ -53,13 +53,25 @@ POINTS = [
     point("trip", PointKind.SINGLE, 2, 1),
     *(point(f"i_{n}", PointKind.MEASURAND, 10 + n, 13) for n in range(60)),
     point("tap", PointKind.STEP_POSITION, 80, 5),
+    point("share", PointKind.MEASURAND, 81, 9),
+    point("scaled", PointKind.MEASURAND, 82, 11),
+    point("bits", PointKind.BITSTRING, 83, 7),
     point("energy", PointKind.COUNTER, 90, 15),
     point("operate", PointKind.DOUBLE_COMMAND, 100, 46),
     point("target", PointKind.SETPOINT, 101, 50, control_model=ControlModel.DIRECT),
 ]
-STEMS = [(1, "M_DP"), (2, "M_SP"), *((10 + n, "M_ME") for n in range(60)), (80, "M_ST"), (90, "M_IT")]
-PLAIN = [[ioa, "M_ME_NC_1" if stem == "M_ME" else f"{stem}_NA_1"] for ioa, stem in STEMS]
-TAGGED = [[ioa, "M_ME_TF_1" if stem == "M_ME" else f"{stem}_TB_1"] for ioa, stem in STEMS]
+TYPES = [
+    (1, "M_DP_NA_1", "M_DP_TB_1"),
+    (2, "M_SP_NA_1", "M_SP_TB_1"),
+    *((10 + n, "M_ME_NC_1", "M_ME_TF_1") for n in range(60)),
+    (80, "M_ST_NA_1", "M_ST_TB_1"),
+    (81, "M_ME_NA_1", "M_ME_TD_1"),
+    (82, "M_ME_NB_1", "M_ME_TE_1"),
+    (83, "M_BO_NA_1", "M_BO_TB_1"),
+    (90, "M_IT_NA_1", "M_IT_TB_1"),
+]
+PLAIN = [[ioa, plain] for ioa, plain, _ in TYPES]
+TAGGED = [[ioa, tagged] for ioa, _, tagged in TYPES]
 COMMANDS = [[100, "C_DC_NA_1", "select"], [101, "C_SE_NC_1", "direct"]]
 
 
@@ -211,6 +223,9 @@ VALUES = {
         for n in range(60)
     },
     "tap": (-13.0, Quality.BLOCKED),
+    "share": (-0.5, Quality.INVALID),
+    "scaled": (-1234.0, Quality.SUBSTITUTED | Quality.OVERFLOW),
+    "bits": (float(0xF000000F), Quality.NOT_TOPICAL),
 }
 COUNTER = {"energy": (123_456.0, Quality.GOOD)}
 IOA = {definition.name: definition.address.ioa for definition in POINTS}
@@ -303,12 +318,17 @@ FOREIGN = {
     "position": {"ioa": 1, "double": "ON", "quality": 0},
     "trip": {"ioa": 2, "single": True, "quality": 0x20},
     **{f"i_{n}": {"ioa": 10 + n, "short": 2.25 * n - 3.5, "quality": 0x41 if n % 5 == 0 else 0} for n in range(60)},
+    "tap": {"ioa": 80, "step": -13, "quality": 0x10},
+    "share": {"ioa": 81, "normalized": -0.5, "quality": 0x80},
+    "scaled": {"ioa": 82, "scaled": -1234, "quality": 0x21},
+    "bits": {"ioa": 83, "bits": 0xF000000F, "quality": 0},  # c104 2.2.1 sends bit strings without their quality
 }
-FOREIGN_POINTS = [row for row in TAGGED if row[0] < 80]
+FOREIGN_POINTS = [row for row in TAGGED if row[0] < 90]
+VALUE_KEYS = ("short", "single", "step", "normalized", "scaled", "bits")
 
 
 def told(order: dict[str, Any]) -> float:
-    return 2.0 if "double" in order else float(order.get("short", order.get("single", 0)))
+    return 2.0 if "double" in order else float(next(order[key] for key in VALUE_KEYS if key in order))
 
 
 class Control:

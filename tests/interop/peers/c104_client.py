@@ -23,7 +23,7 @@ def say(**row: Any) -> None:
 
 
 def number(value: Any) -> float:
-    return float(getattr(value, "value", value))
+    return float(int(str(value), 2)) if isinstance(value, c104.Byte32) else float(getattr(value, "value", value))
 
 
 def on_receive(point: c104.Point, previous_info: c104.Information, message: c104.IncomingMessage) -> c104.ResponseState:

@@ -65,6 +65,15 @@ def obey(order: dict[str, Any], station: Any) -> None:
         point.info = c104.DoubleInfo(getattr(c104.Double, order["double"]), quality, **stamp)
     elif "single" in order:
         point.info = c104.SingleInfo(order["single"], quality, **stamp)
+    elif "step" in order:
+        point.info = c104.StepInfo(c104.Int7(order["step"]), False, quality, **stamp)
+    elif "normalized" in order:
+        point.info = c104.NormalizedInfo(c104.NormalizedFloat(order["normalized"]), quality, **stamp)
+    elif "scaled" in order:
+        point.info = c104.ScaledInfo(c104.Int16(order["scaled"]), quality, **stamp)
+    elif "bits" in order:
+        # Byte32 made of a number loses it (c104 2.2.1), made of octets it does not
+        point.info = c104.BinaryInfo(c104.Byte32(order["bits"].to_bytes(4, "little")), quality, **stamp)
     else:
         point.info = c104.ShortInfo(order["short"], quality, **stamp)
     done = point.transmit(c104.Cot.SPONTANEOUS) if order["send"] else True
