@@ -414,3 +414,40 @@ def test_radial_feeder__fault_power_flows_towards_the_fault(data: st.DataObject,
         assert not result.into_to[line]
         if kind.to_earth:
             assert bool(result.residual_into_from[line]) is (line in way)
+
+
+def test_island_of_a_synchronous_machine__feeds_its_fault_if_the_settings_say_so() -> None:
+    # Xd'' = 8 ohm, K_G = 1.1 / 1.12, 1 ohm line; the source's switch is open.
+    builder = NetworkBuilder("island")
+    for node in "QAB":
+        builder.node(node, v_kv=20.0)
+    builder.source("GRID", "Q", s_sc_mva=100.0)
+    builder.switch("S", SwitchKind.BREAKER, "Q", other_node="A")
+    builder.line("L", "A", "B", length_km=1.0, r_ohm_per_km=0.0, x_ohm_per_km=1.0)
+    unit = {"s_kva": 10_000.0, "v_rated_kv": 20.0, "cos_phi": 0.8, "xdss_pu": 0.2, "r_sc_ohm": 0.0}
+    builder.generator("G", "B", p_kw=0.0, machine="synchronous", **unit)
+    network, fault, opened = builder.build(), FaultPoint(FaultKind.THREE_PHASE, node=1), np.zeros(1, dtype=np.bool_)
+    assert not short_circuit(network).solve(fault, opened).energised
+    fed = short_circuit(network, ShortCircuitSettings(generators_feed_islands=True)).solve(fault, opened)
+    assert fed.i_fault_a == pytest.approx(E_V / (8 * 1.1 / 1.12 + 1), rel=1e-9)
+
+
+def test_peak_current__follows_the_equivalent_frequency() -> None:
+    # R + jX = 1.6 + j6.4 ohm: at 20 Hz R/X = 1.6 / 2.56, times 20/50 again 0.25. kappa = 1.02 + 0.98 exp(-0.75).
+    builder = NetworkBuilder("peak")
+    for node in "AB":
+        builder.node(node, v_kv=20.0)
+    builder.source("GRID", "A", s_sc_mva=100.0, rx=0.0)
+    builder.line("L", "A", "B", length_km=2.0, r_ohm_per_km=0.8, x_ohm_per_km=1.0)
+    currents = short_circuit(builder.build()).standard_currents([FaultPoint(FaultKind.THREE_PHASE, node=1)], NONE)
+    kappa = 1.02 + 0.98 * math.exp(-3 * 0.25)
+    assert currents.kappa[0] == pytest.approx(kappa, rel=1e-9)
+    assert currents.ip_a[0] == pytest.approx(kappa * math.sqrt(2) * E_V / math.hypot(1.6, 6.4), rel=1e-9)
+    assert currents.ib_a[0] == currents.ik_a[0] == pytest.approx(currents.ikss_a[0], rel=1e-9)
+
+
+def test_smallest_power__is_needed_for_smallest_currents() -> None:
+    with pytest.raises(MissingShortCircuitDataError, match="source GRID states no smallest short-circuit power"):
+        short_circuit(feeders(), ShortCircuitSettings(case="min")).solve(
+            FaultPoint(FaultKind.THREE_PHASE, node=0), CLOSED
+        )
