@@ -104,7 +104,7 @@ async def serve_pymodbus(count: int) -> list[int]:
         device = SimDevice(1, (bits, bits, spare, registers))
         server = ModbusTcpServer(device, address=("127.0.0.1", 0))
         await server.listen()
-        ports.append(server.transport.sockets[0].getsockname()[1])  # type: ignore[attr-defined,union-attr]
+        ports.append(server.transport.sockets[0].getsockname()[1])  # type: ignore[attr-defined]
     return ports
 
 
