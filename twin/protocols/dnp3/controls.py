@@ -110,7 +110,9 @@ def encode_control(control: Control) -> bytes:
 
 
 def controls_of(header: ObjectHeader) -> list[tuple[int, Control]]:
-    """The control blocks of a header with their indexes; none if it carries no controls."""
+    """The control blocks of a header with their indexes; none if it carries no controls behind indexes."""
+    if not header.data or not header.width:
+        return []
     if header.group == 12 and header.variation == 1:
         blocks: list[Control] = [Crob(*_CROB.unpack(octets)) for octets in header.octets()]
     elif header.group == 41 and header.variation in _ANALOG:

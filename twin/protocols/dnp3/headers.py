@@ -44,7 +44,7 @@ class ObjectHeader:
     def items(self) -> list[Item]:
         """The readings it carries with their indexes; none if it is no object with readings."""
         spec = SPECS.get((self.group, self.variation))
-        if spec is None or not self.data:
+        if spec is None or not self.data or self.qualifier == FREE_FORMAT:
             return []
         if self.width in (1, 2):
             return spec.unpack_indexed(self.data, self.width)
@@ -116,6 +116,8 @@ class _Reader:
             octets = self.take(width * count, "a list of indexes")
             return ObjectHeader(group, variation, qualifier, count, _numbers(octets, width, width))
         size = width + self._size(group, variation, begin)
+        if size == width:
+            raise MalformedFragmentError("packed objects have no indexes", begin + 2, qualifier)
         octets = self.take(size * count, "an object")
         return ObjectHeader(group, variation, qualifier, count, _numbers(octets, width, size), octets)
 

@@ -1,0 +1,223 @@
+"""Mutation fuzzer of the DNP3 stack: ``python -m benchmarks.fuzz_dnp3 --inputs 10000000``.
+
+Takes the vectors as its corpus and throws mutated fragments, in frames and behind noise, at the codec, at a station
+and at a master. What must hold: a wrong fragment is an error or an indication and nothing else, another master of the
+station is not disturbed, and neither the time an input takes nor memory grows. The seed makes a run repeatable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import random
+import resource
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from twin.links.dnp3 import Dnp3MasterSession
+from twin.outstations.dnp3 import Dnp3Outstation, Dnp3OutstationSettings
+from twin.outstations.model import StationCommand
+from twin.points.model import ControlModel, PointAddress, PointDefinition, PointKind, Quality, Sample
+from twin.protocols.dnp3 import (
+    Fragment,
+    Frame,
+    MalformedFragmentError,
+    decode_fragment,
+    encode_fragment,
+    encode_frame,
+    parse_headers,
+)
+from twin.protocols.dnp3.controls import controls_of
+from twin.protocols.dnp3.transport import Segmenter
+from twin.timebase import TimeBase
+
+VECTORS = Path(__file__).parents[1] / "tests/vectors/dnp3/fragments.json"
+BASE = TimeBase(datetime(2026, 1, 15, 18, 0, tzinfo=UTC))
+STATION, MASTER, CALM = 10, 1, 2
+INPUTS_A_SESSION = 200
+KINDS = [kind for kind in PointKind if not kind.value.startswith("bitstring")]
+POINTS = [
+    PointDefinition("R", f"p{n}", kind, "X", f"q{n}", PointAddress(STATION, n, 1), control_model=model)
+    for n, kind in enumerate(KINDS * 3, start=1)
+    for model in [ControlModel.DIRECT if n % 2 else ControlModel.SELECT_BEFORE_OPERATE]
+]
+INPUTS = [point.name for point in POINTS if not point.kind.is_output]
+
+
+class AnyDevice:
+    """Takes everything and ends nothing."""
+
+    def select(self, command: StationCommand, now: int) -> str:
+        return ""
+
+    def operate(self, command: StationCommand, now: int) -> str:
+        return "" if command.value else "refused"
+
+    def cancel(self, command: StationCommand, now: int) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the inputs; ``slowest_s`` is the longest that one of them took."""
+
+    inputs: int = 0
+    decoded: int = 0
+    malformed: int = 0
+    slowest_s: float = 0.0
+    growth_kb: int = 0
+    elapsed_s: float = 0.0
+
+
+def corpus() -> list[bytes]:
+    """The fragments to start from."""
+    return [bytes.fromhex(case["octets"]) for case in json.loads(VECTORS.read_text())]
+
+
+def mutated(rng: random.Random, seeds: list[bytes]) -> bytes:
+    """A fragment after up to three mutations."""
+    fragment = bytearray(rng.choice(seeds))
+    for _ in range(rng.randint(0, 3)):
+        _mutate(rng, fragment, seeds)
+    return bytes(fragment[:600])
+
+
+def _mutate(rng: random.Random, fragment: bytearray, seeds: list[bytes]) -> None:
+    kind, at = rng.randrange(6), rng.randrange(len(fragment) + 1)
+    if kind == 0:
+        fragment[at : at + 1] = bytes((rng.randrange(256),))
+    elif kind == 1 and at > 1:
+        del fragment[at:]
+    elif kind == 2:
+        fragment[at:at] = rng.randbytes(rng.randint(1, 8))
+    elif kind == 3 and at < len(fragment):
+        fragment[at] ^= 1 << rng.randrange(8)
+    elif kind == 4:
+        other = rng.choice(seeds)
+        fragment[at:] = other[rng.randrange(len(other)) :]
+    elif len(fragment) > 1:
+        fragment[0] = 0xC0 | rng.randrange(64)
+        fragment[1] = rng.choice((0, 1, 2, 3, 4, 5, 6, 7, 9, 13, 20, 21, 22, 23, 24, 129, 130))
+
+
+def _check_codec(octets: bytes, outcome: Outcome) -> None:
+    """A fragment that decodes goes back to the same octets; its headers are read or refused."""
+    try:
+        fragment: Fragment = decode_fragment(octets)
+        if encode_fragment(fragment) != octets:
+            raise AssertionError(f"{octets.hex()} does not come back the same")
+        for header in parse_headers(fragment.body, fragment.function):
+            header.items()
+            controls_of(header)
+    except MalformedFragmentError:
+        outcome.malformed += 1
+        return
+    outcome.decoded += 1
+
+
+class _Sessions:
+    """A station with two masters, one of them calm, and a master session; all get every fragment but the calm one."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._open()
+
+    def _open(self) -> None:
+        settings = Dnp3OutstationSettings(masters=(MASTER, CALM), event_limit=50)
+        self.fed = 0
+        self.station = Dnp3Outstation("R", POINTS, AnyDevice(), BASE, settings)
+        self.session = self.station.open_session(self.now)
+        self.calm = self.station.open_session(self.now)
+        self.calm.receive(_framed(b"\xc0\x17", CALM, STATION, master=True), self.now)
+        self.calm.payload_to_send()
+        self.master = Dnp3MasterSession("R", POINTS, BASE)
+        self.master.connected(self.now)
+
+    def feed(self, fragment: bytes, rng: random.Random) -> None:
+        self.now += rng.choice((1, 1, 1, 500, 6_000))
+        self.fed += 1
+        noise = rng.randbytes(rng.randint(0, 20)) if rng.random() < 0.05 else b""
+        for end, octets in (
+            (self.session, _framed(fragment, MASTER, STATION, master=True)),
+            (self.master, _framed(fragment, STATION, MASTER, master=False)),
+        ):
+            end.receive(noise + _garbled(octets, rng), self.now)
+            end.payload_to_send()
+            if end.next_timer() <= self.now:
+                end.tick(self.now)
+        name = rng.choice(INPUTS)
+        self.station.update([Sample("R", name, rng.uniform(-9, 9) // 1 % 4, Quality.GOOD, self.now)], self.now)
+        self.master.take_events()
+        self.master.answers.clear()
+        self._look_at_the_calm_one()
+        if self.master.close_reason:
+            self.master.disconnected(self.now, self.master.close_reason)
+            self.master.connected(self.now)
+        if self.fed >= INPUTS_A_SESSION:
+            self._open()
+
+    def _look_at_the_calm_one(self) -> None:
+        if not self.calm.owns(self.station.associations[CALM]):
+            raise AssertionError("the other master lost its association")
+        sequence = self.fed & 0x0F
+        self.calm.receive(_framed(bytes((0xC0 | sequence, 23)), CALM, STATION, master=True), self.now)
+        if not self.calm.payload_to_send():
+            raise AssertionError("the other master got no answer")
+
+
+def _framed(fragment: bytes, source: int, destination: int, *, master: bool) -> bytes:
+    segments = Segmenter().segments(fragment)
+    return b"".join(encode_frame(Frame(destination, source, 4, segment, master)) for segment in segments)
+
+
+def _garbled(octets: bytes, rng: random.Random) -> bytes:
+    if rng.random() > 0.02:
+        return octets
+    garbled = bytearray(octets)
+    garbled[rng.randrange(len(garbled))] = rng.randrange(256)
+    return bytes(garbled)
+
+
+def fuzz(inputs: int, seed: int = 1, report: int = 0) -> Outcome:
+    """Throw ``inputs`` mutated fragments; ``report`` prints a line each so many.
+
+    Raises:
+        AssertionError: something did not hold; any other exception is a crash found.
+    """
+    rng, seeds, outcome, sessions = random.Random(seed), corpus(), Outcome(), _Sessions()
+    started, settled_kb = time.perf_counter(), 0
+    while outcome.inputs < inputs:
+        fragment = mutated(rng, seeds)
+        before = time.perf_counter()
+        _check_codec(fragment, outcome)
+        sessions.feed(fragment, rng)
+        outcome.inputs += 1
+        outcome.slowest_s = max(outcome.slowest_s, time.perf_counter() - before)
+        if outcome.inputs == inputs // 2:
+            gc.collect()
+            settled_kb = _resident_kb()
+        if report and outcome.inputs % report == 0:
+            print(f"{outcome.inputs:>12,} inputs  {outcome.decoded:,} decoded  {_resident_kb():,} kB", flush=True)
+    gc.collect()
+    outcome.growth_kb = _resident_kb() - settled_kb
+    outcome.elapsed_s = time.perf_counter() - started
+    return outcome
+
+
+def _resident_kb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inputs", type=int, default=10_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    print(fuzz(arguments.inputs, arguments.seed, report=max(arguments.inputs // 20, 1)))
+
+
+if __name__ == "__main__":
+    main()
