@@ -64,6 +64,11 @@ class StateEstimation:
             self._kept = None  # its order of elimination now suits fewer measurements
         return self._result(frame, m, found, explained, gaps)
 
+    def inputs(self, image: Image) -> Measurements:
+        """What an image gives the estimator: telemetry first, then what is expected; NaN is not available."""
+        frame = self._frames.frame(image.position, image.position_quality, image.tap_position)
+        return self._measurements(image, frame)
+
     # -- what goes in ---------------------------------------------------------------------------------------------
 
     def _measurements(self, image: Image, frame: Frame) -> Measurements:

@@ -1,0 +1,183 @@
+"""Applications of the control room against network size: ``python -m benchmarks.dms [--quick]``.
+
+State estimation: one look of the whole application (image to result with tests, bad data search and observability)
+beside bare estimates of the same measurements by our kernel, power-grid-model and pandapower. Load flow: allocation to
+every meter from half the true demand, beside one bare power flow. The networks are MV Oberrhein, telecontrolled
+throughout, and radial feeders with stations at the heads and at every fiftieth line and expected demand elsewhere.
+All take turns in one process; figures are medians of CPU time, and ratios travel better than milliseconds.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from statistics import median
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.engines import SkippedError
+from benchmarks.state_estimation import grid_model, ours, pandapower
+from benchmarks.synthetic import radial
+from twin.derive import derive
+from twin.dms.load_flow import LoadFlow, MeterImage
+from twin.dms.load_model import Demand
+from twin.dms.state_estimation import Image, StateEstimation, StateEstimationSettings, measured_points
+from twin.network import load_network
+from twin.network.model import Network
+from twin.points.model import DoublePosition
+from twin.solvers import PowerFlowResult, power_flow
+from twin.solvers.state_estimation import MeasurementKind as K
+from twin.solvers.state_estimation import Measurements
+
+ROUNDS = 7
+LIMIT_MS = {1_000: 50.0}
+"""What an estimation look may take by size."""
+
+
+def at_switches(network: Network, from_: Any, to: Any) -> Any:
+    """A branch quantity at every switch."""
+    s = network.switches
+    return np.where(s.side == 0, from_[s.branch], to[s.branch])
+
+
+class Telemetry:
+    """A network in a random state, as its stations show it."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.rng = np.random.default_rng(network.nodes.n)
+        c, s = self.network.consumers, self.network.switches
+        self.settings = StateEstimationSettings(false_alarm=0.001)
+        self.points = measured_points(self.network, list(derive(self.network).points), self.settings)
+        self.p_kw, self.q_kvar = (v * self.rng.uniform(0.7, 1.3, c.n) for v in (c.p_kw, c.q_kvar))
+        self.solver = power_flow(self.network)
+        self.solver.update(p_kw=self.p_kw, q_kvar=self.q_kvar)
+        self.flow: PowerFlowResult = self.solver.solve()
+        closed = s.normally_closed
+        self.position = np.where(closed, int(DoublePosition.CLOSED), int(DoublePosition.OPEN)).astype(np.int32)
+        self.quality = np.zeros(s.n, dtype=np.int32)
+        spread = 0.3 * np.hypot(c.p_kw, c.q_kvar)
+        self.demand = Demand(c.p_kw, c.q_kvar, spread, spread)
+
+    def values(self) -> Any:
+        """Point values with noise."""
+        m, flow, n = self.points, self.flow, self.network
+        node, branch = np.where(m.switch < 0, m.place, 0), np.where(m.switch < 0, 0, m.place)
+        p, q, i = (
+            np.where(m.side == 0, a[branch], b[branch])
+            for a, b in (
+                (flow.p_from_kw, flow.p_to_kw),
+                (flow.q_from_kvar, flow.q_to_kvar),
+                (flow.i_from_a, flow.i_to_a),
+            )
+        )
+        v_kv = flow.v_pu[node] * n.nodes.v_nominal_kv[node]
+        true = np.select([m.kind == K.V_PU, m.kind == K.P_FLOW_KW, m.kind == K.Q_FLOW_KVAR], [v_kv, p, q], i)
+        sigma = m.measurements(true, np.ones(m.n, dtype=bool)).sigma / m.factor
+        return true + self.rng.normal(size=m.n) * sigma
+
+    def image(self, values: Any) -> Image:
+        """As the point database would show it."""
+        g = self.network.generators
+        return Image(
+            self.position,
+            self.quality,
+            values,
+            np.ones(self.points.n, dtype=bool),
+            self.demand,
+            g.p_kw,
+            g.q_kvar,
+            self.network.transformers.tap_position,
+        )
+
+    def meters(self) -> MeterImage:
+        """All meters, and half the true demand to start from."""
+        c, g, flow = self.network.consumers, self.network.generators, self.flow
+        return MeterImage(
+            self.position,
+            self.quality,
+            at_switches(self.network, flow.p_from_kw, flow.p_to_kw),
+            at_switches(self.network, flow.q_from_kvar, flow.q_to_kvar),
+            at_switches(self.network, flow.i_from_a, flow.i_to_a),
+            Demand.certain(0.5 * c.p_kw, 0.5 * c.q_kvar),
+            g.p_kw,
+            g.q_kvar,
+            self.network.transformers.tap_position,
+        )
+
+
+def in_turns(engines: dict[str, Callable[[int], Any]], rounds: dict[str, int]) -> dict[str, float]:
+    """Median milliseconds of CPU time of each engine after a first turn that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for turn in range(-1, max(rounds.values())):
+        for name, run in engines.items():
+            if turn >= rounds[name]:
+                continue
+            start = time.process_time()
+            with suppress(SkippedError):
+                run(turn)
+                if turn >= 0 or rounds[name] == 0:
+                    times[name].append(1e3 * (time.process_time() - start))
+    return {name: median(taken) for name, taken in times.items() if taken}
+
+
+def estimation(seen: Telemetry, most_pandapower: int) -> dict[str, float]:
+    """Milliseconds of a look of the application and of bare estimates of the same measurements."""
+    network = seen.network
+    values = [seen.values() for _ in range(ROUNDS)]
+    application = StateEstimation(network, seen.points, seen.settings)
+    whole = [application.inputs(seen.image(value)) for value in values]
+    there = np.isfinite(whole[0].value)
+    m = Measurements(*(getattr(whole[0], name)[there] for name in ("kind", "place", "side", "value", "sigma")))
+    engines: dict[str, Callable[[int], Any]] = {
+        "state estimation": lambda turn: application.run(seen.image(values[turn]))
+    }
+    peers = {"our kernel": ours(network, m), "power-grid-model": grid_model(network, m)}
+    if network.nodes.n <= most_pandapower:
+        peers["pandapower"] = pandapower(network, m)
+    for name, estimate in peers.items():
+        engines[name] = lambda turn, estimate=estimate: estimate(whole[turn].value[there])  # type: ignore[misc]
+    return in_turns(engines, {name: 1 if name == "pandapower" else ROUNDS for name in engines})
+
+
+def allocation(seen: Telemetry) -> dict[str, float]:
+    """Milliseconds of a load flow with allocation and of one bare power flow."""
+    application, meters = LoadFlow(seen.network, power_flow(seen.network)), seen.meters()
+    assert application.run(meters).off.max() <= application.settings.tolerance
+
+    def bare(turn: int) -> None:
+        seen.solver.update(p_kw=seen.p_kw, q_kvar=seen.q_kvar)
+        seen.solver.solve()
+
+    engines: dict[str, Callable[[int], Any]] = {"load flow": lambda turn: application.run(meters), "power flow": bare}
+    return in_turns(engines, dict.fromkeys(engines, ROUNDS))
+
+
+def show(n: int, taken: dict[str, float]) -> None:
+    """One line an engine; ratios are to the first."""
+    first = next(iter(taken.values()))
+    for name, ms in taken.items():
+        print(f"{n:>7,} nodes  {name:<18} {ms:10.2f} ms  {ms / first:8.2f} times")
+
+
+@click.command(help=__doc__)
+@click.option("--quick", is_flag=True, help="Up to 1,000 nodes only, pandapower on the smallest.")
+def main(quick: bool) -> None:
+    """Measure and print; exit code 1 if a look takes longer than it may."""
+    warnings.simplefilter("ignore")
+    late = False
+    for n in (179, 1_000) if quick else (179, 1_000, 10_000):
+        seen = Telemetry(load_network("mv_oberrhein") if n == 179 else radial(n))
+        taken = estimation(seen, 179 if quick else 1_000)
+        show(n, taken)
+        show(n, allocation(seen))
+        late |= taken["state estimation"] > LIMIT_MS.get(n, np.inf)
+    raise SystemExit(int(late))
+
+
+if __name__ == "__main__":
+    main()
