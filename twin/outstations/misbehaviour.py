@@ -149,7 +149,7 @@ class MisbehavingSession:
         now, owner = self.owner.now, self.owner
         if owner.hits(Kind.DROP, self.frames_sent):
             return
-        if owner.hits(Kind.MALFORMED, self.frames_sent):
+        if owner.framing.spoil_at >= 0 and owner.hits(Kind.MALFORMED, self.frames_sent):
             frame = owner.framing.spoiled(frame)
         late = owner.active.get(Kind.LATE)
         at = now + (late.delay_ms if late else 0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin.transport import Cut, TelecontrolPath
+from twin.transport import Condition, Cut, TelecontrolPath
 
 
 def path(**settings: float) -> TelecontrolPath:
@@ -105,3 +105,27 @@ def test_path__continued_from_a_snapshot_gives_the_same_arrivals(
     assert begun + [second.arrival(t) for t in sent[split:]] == expected
     assert expected == sorted(expected)
     assert second.cuts == [Cut(start, start + length) for start, length in cuts]
+
+
+def test_rate__octets_go_out_one_after_the_other() -> None:
+    """1,200 bit/s: 15 octets take 100 ms."""
+    line = TelecontrolPath("S", "up", latency_ms=20, rate_bit_s=1_200)
+    assert [line.arrival(0, 15), line.arrival(10, 15), line.arrival(1_000, 15)] == [120, 220, 1_120]
+    assert line.arrival(2_000) == 2_020
+
+
+def test_condition__holds_while_it_lasts_and_the_last_one_given_counts() -> None:
+    line = TelecontrolPath("S", "up", latency_ms=20)
+    line.worsen(Condition(100, 500, latency_ms=200))
+    line.worsen(Condition(200, 300, latency_ms=300))
+    sent = (0, 150, 250, 350, 600)
+    assert [line.arrival(t_ms) - t_ms for t_ms in sent] == [20, 200, 300, 200, 20]
+
+
+def test_condition__goes_through_a_snapshot() -> None:
+    line = TelecontrolPath("S", "up", latency_ms=20, rate_bit_s=1_200)
+    line.worsen(Condition(100, 500, rate_bit_s=300))
+    line.arrival(120, 30)
+    again = TelecontrolPath("S", "up", latency_ms=20, rate_bit_s=1_200)
+    again.restore(json.loads(json.dumps(line.snapshot())))
+    assert again.arrival(200, 30) == line.arrival(200, 30) == 120 + 2 * 800 + 20
