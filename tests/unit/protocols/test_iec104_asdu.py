@@ -51,19 +51,8 @@ def test_asdu__decodes_and_encodes_vector(case: dict[str, Any]) -> None:
     assert encode_asdu(expected(case)) == octets
 
 
-def test_vectors__cover_almost_every_type() -> None:
-    missing = {TypeId(t).name for t in TYPES} - {TypeId(case["type"]).name for case in VECTORS}
-    assert missing == {
-        "M_BO_TB_1",
-        "M_ME_TD_1",
-        "C_RC_TA_1",
-        "C_SE_TA_1",
-        "C_SE_TB_1",
-        "C_BO_TA_1",
-        "P_ME_NA_1",
-        "P_ME_NB_1",
-        "P_AC_NA_1",
-    }
+def test_vectors__cover_every_type() -> None:
+    assert {TypeId(t).name for t in TYPES} == {TypeId(case["type"]).name for case in VECTORS}
 
 
 # round trips
