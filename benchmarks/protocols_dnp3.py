@@ -78,9 +78,7 @@ def points() -> list[PointDefinition]:
     direct = ControlModel.DIRECT
     kinds = [PointKind.MEASURAND] * 60 + [PointKind.SINGLE] * 39 + [PointKind.SETPOINT]
     return [
-        PointDefinition(
-            "S", f"p{n}", kind, "X", f"q{n}", PointAddress(ADDRESS, n + 1, 1), control_model=ControlModel.DIRECT
-        )
+        PointDefinition("S", f"p{n}", kind, "X", f"q{n}", PointAddress(ADDRESS, n + 1, 1), control_model=direct)
         for n, kind in enumerate(kinds)
     ]
 
