@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from twin.errors import ExitCode
 from twin.points.protocols import PROTOCOLS
 from twin.scenario import ScenarioError, load_scenario, read_scenario, resolved_yaml, schema
-from twin.scenario.model import Scenario
+from twin.scenario.model import Applications, Scenario
 from twin.scenario.stations import StationSettings
 
 Text = Callable[..., str]
@@ -41,9 +42,16 @@ def test_round_trip__resolved_scenario_reads_as_the_same(design_example: str) ->
 
 def test_resolved_yaml__has_every_default(scenario_text: Text) -> None:
     written = resolved_yaml(read_scenario(scenario_text("events:", "  - {at: 1 s, fault: {line: 010}}")))
-    assert (
-        written
-        == """\
+    before, rest = written.split("applications:\n")
+    applications, after = rest.split("stations:\n")
+    assert list(YAML(typ="safe").load(applications)) == list(Applications.model_fields)
+    assert FLISR_DEFAULTS in applications
+    assert before == HEAD_DEFAULTS
+    assert after.startswith(STATION_DEFAULTS)
+    assert after.endswith(EVENT_DEFAULTS)
+
+
+HEAD_DEFAULTS = """\
 scenario: 1
 name: toy
 description: ''
@@ -61,24 +69,16 @@ plant:
   frequency:
     machines: []
     damping: '1'
-applications:
-  flisr:
-    mode: off
-    max_loading: 100 %
-    v_min: 0.9 pu
-    v_max: 1.1 pu
-    settle: 5 s
-    max_ties: 3
-    max_cuts: 3
-    reclose_feeder_head: true
-    assume_first_section: true
-stations:
+"""
+STATION_DEFAULTS = """\
   default:
     protocol: iec104
     latency: 0 s
     jitter: 0 s
     loss: 0 %
     answers: true
+"""
+EVENT_DEFAULTS = """\
 events:
   - id: event1
     at: 1 s
@@ -94,7 +94,18 @@ expect: []
 report:
   plot: []
 """
-    )
+FLISR_DEFAULTS = """\
+  flisr:
+    mode: off
+    max_loading: 100 %
+    v_min: 0.9 pu
+    v_max: 1.1 pu
+    settle: 5 s
+    max_ties: 3
+    max_cuts: 3
+    reclose_feeder_head: true
+    assume_first_section: true
+"""
 
 
 EVERY_ACTION = (
@@ -223,8 +234,9 @@ def test_round_trip__every_key_of_the_language(scenario_text: Text) -> None:
         (["events:", "  - {at: 1 s, fault: {line: A, position: 1.2}}"],
          ["s.yaml:7: position: 1.2 is too large, the most is 100 %"]),
         (["events:", "  - {at: 1 s, device fault: {switch: A, fails: silent}}"],
-         ["s.yaml:7: device fault: a device fault is {switch: NAME, fails to: open or close} "
-          "or {indicator: SWITCH, fails: silent or false}"]),
+         ["s.yaml:7: device fault: a device fault is {switch: NAME, fails to: open or close}, "
+          "{indicator: SWITCH, fails: silent or false}, {measurement: POINT, fails: stuck} "
+          "or {measurement: POINT, reads: 120 %}"]),
         (["events:", "  - {at: 1 s, operator: {}}"],
          ["s.yaml:7: operator: what the operator does is missing; write one of: acknowledge, approve plan, "
           "reject plan"]),
