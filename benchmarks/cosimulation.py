@@ -202,7 +202,10 @@ def _cpu_ms() -> float:
 
 
 def peer_ms(net: Any, steps: int) -> float:
-    """CPU milliseconds of a step of mosaik-pandapower in its usual wiring: a connection a load and a bus; ``net`` loses its loads."""
+    """CPU milliseconds of a step of mosaik-pandapower in its usual wiring: a connection a load and a bus.
+
+    ``net`` loses its loads.
+    """
     Monitor.at.clear()
     started = mosaik.World(
         {

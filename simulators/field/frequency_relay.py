@@ -27,6 +27,9 @@ from twin.timebase import SimTime
 
 NOT_AN_ARMING = "not_an_arming"
 NO_SUCH_STAGE = "no_such_stage"
+SCAN_MS, MOVING_SCAN_MS = 1_000, 100
+MOVING_HZ = 0.002
+"""A frequency that moves so far in a short scan is scanned as often."""
 _RESET, _OPENING, _OPENED = 0, 1, 2
 
 
@@ -232,14 +235,18 @@ class FrequencyRelays:
             return
         nominal = self._network.frequency_hz
         f_hz = np.where(grid.energised, nominal, 0.0) if grid.f_hz is None else grid.f_hz
-        self._f_hz, self._scanned_ms = f_hz[self._node], now
+        f_hz = f_hz[self._node]
+        scans = now % _scan_ms(grid) == 0 or bool(((f_hz > 0.0) != (self._f_hz > 0.0)).any())
+        if scans:
+            self._f_hz, self._scanned_ms = f_hz, now
         for place, (breaker, row) in enumerate(self._row.items()):
             self._follow_breaker(breaker, bool(self._closed[row]), now)
             if any(stage.armed for stage in self._stages[breaker]):
                 seen = self._seen(grid, place, now)
                 for stage in self._stages[breaker]:
                     stage.look(seen, now)
-        self._record.samples += self._scan()
+        if scans:
+            self._record.samples += self._scan()
 
     def _follow_breaker(self, breaker: str, closed: bool, now: SimTime) -> None:
         """The trip indication stands until the breaker, which it has opened, is closed again."""
@@ -251,7 +258,8 @@ class FrequencyRelays:
 
     def _seen(self, grid: GridMeasurement, place: int, now: SimTime) -> Seen:
         if grid.course is None:
-            return Seen(np.array([float(now)]), self._f_hz[place : place + 1])
+            live = bool(grid.energised[self._node[place]])
+            return Seen(np.array([float(now)]), np.array([self._network.frequency_hz if live else 0.0]))
         return Seen(grid.course.t_ms, grid.course.f_hz[:, grid.course.island[self._node[place]]])
 
     def _scan(self) -> list[Sample]:
@@ -338,6 +346,15 @@ class FrequencyRelays:
         self._changed_ms = dict(zip(self._changed_ms, state["changed_ms"], strict=True))
         self._f_hz, self._sent_hz = (np.array(state[key], dtype=np.float64) for key in ("f_hz", "sent_hz"))
         self._scanned_ms = state["scanned_ms"]
+
+
+def _scan_ms(grid: GridMeasurement) -> int:
+    """Frequencies are scanned at times of their own, so that cycles for other reasons change nothing of it."""
+    if grid.course is None:
+        return SCAN_MS
+    soon = grid.course.f_hz[grid.course.t_ms <= grid.course.t_ms[0] + MOVING_SCAN_MS]
+    moved = float(np.abs(soon[-1] - soon[0]).max(initial=0.0))
+    return MOVING_SCAN_MS if moved > MOVING_HZ else SCAN_MS
 
 
 def _is_ours(point: PointDefinition) -> bool:

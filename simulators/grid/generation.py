@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from twin.timebase import NEVER, SimTime
 STIFF_KVA = 1e9
 """The rating of an external network without machines: its frequency does not move."""
 INNER_STEP_MS = 10
+CONTROL_MS = 1_000
+"""How often secondary control acts: at whole seconds, so that other cycles change nothing."""
 PACE_MS = 100
 """How often the grid is looked at while a frequency moves."""
 MOVING_HZ_PER_S = 0.02
@@ -85,17 +88,19 @@ class Generation:
         self._lowest_hz = self._lowest(self._model.f_hz) if self._balanced else math.nan
         if not self._balanced or dt_ms <= 0:
             return self._reconnect(now)
-        step = self._model.step(dt_ms, self._demand_kw)
-        live = step.trace_hz[step.trace_hz > 0.0]
-        self._lowest_hz = float(live.min()) if live.size else math.nan
-        self._restore_nominal(dt_ms)
-        trips = [UnitChange(begin + math.ceil(o.after_ms), o.name, "unit_trip", "frequency") for o in step.operations]
+        trips, lowest = [], math.inf
+        for a, b in pairwise([begin, *range(begin // CONTROL_MS * CONTROL_MS + CONTROL_MS, now, CONTROL_MS), now]):
+            step = self._model.step(b - a, self._demand_kw, phase_ms=a)
+            lowest = min(lowest, float(step.trace_hz[step.trace_hz > 0.0].min(initial=math.inf)))
+            trips += [UnitChange(a + math.ceil(o.after_ms), o.name, "unit_trip", "frequency") for o in step.operations]
+            self._restore_nominal(b)
+        self._lowest_hz = lowest if lowest < math.inf else math.nan
         return [*trips, *self._reconnect(now)]
 
-    def _restore_nominal(self, dt_ms: int) -> None:
-        """Secondary control: shift the load references until the frequency is nominal."""
-        if self._secondary_ms:
-            self._model.shift_references(dt_ms / self._secondary_ms)
+    def _restore_nominal(self, now: SimTime) -> None:
+        """Secondary control: shift the load references until the frequency is nominal, at times of its own."""
+        if self._secondary_ms and now % CONTROL_MS == 0:
+            self._model.shift_references(CONTROL_MS / self._secondary_ms)
 
     def _lowest(self, f_hz: Floats) -> float:
         return float(f_hz[f_hz > 0.0].min()) if (f_hz > 0.0).any() else math.nan
@@ -231,12 +236,12 @@ class Generation:
 
     def course(self) -> FrequencyCourse:
         """The frequency over the horizon if nothing else happens; notes when machines will trip, and the pace."""
-        step = self._model.forecast(self._horizon_ms, self._demand_kw)
+        step = self._model.forecast(self._horizon_ms, self._demand_kw, phase_ms=self._now)
         f_hz = np.vstack([self._model.f_hz, step.trace_hz])
         t_ms = self._now + np.concatenate([[0.0], step.trace_after_ms])
         trips = [o.after_ms for o in step.operations]
         self._tripping = self._now + math.ceil(min(trips)) if trips else NEVER
-        soon = f_hz[: 1 + PACE_MS // INNER_STEP_MS]
+        soon = f_hz[: 2 + PACE_MS // INNER_STEP_MS]
         moved = float(np.abs(np.diff(soon, axis=0)).sum(axis=0).max(initial=0.0))
         self.pace_ms = PACE_MS if moved > MOVING_HZ_PER_S * PACE_MS / 1000.0 else 0
         return FrequencyCourse(t_ms, np.hstack([f_hz, np.zeros((len(t_ms), 1))]), self._node_island)

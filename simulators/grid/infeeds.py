@@ -78,11 +78,13 @@ def _longer(own: Any, more: Any, n: int) -> Any:
     return np.concatenate([own, np.full(n, np.nan) if more is None else more])
 
 
+_OF_NODES = ("v_pu", "angle_rad", "energised")
+
+
 def without_terminals(flow: PowerFlowResult, n_nodes: int) -> PowerFlowResult:
     """The part of a result that concerns the plant's own nodes."""
-    return replace(
-        flow, v_pu=flow.v_pu[:n_nodes], angle_rad=flow.angle_rad[:n_nodes], energised=flow.energised[:n_nodes]
-    )
+    values = {field.name: getattr(flow, field.name) for field in fields(PowerFlowResult)}
+    return PowerFlowResult(**{name: v[:n_nodes] if name in _OF_NODES else v for name, v in values.items()})
 
 
 def fault_without_terminals(result: ShortCircuitResult, n_nodes: int) -> ShortCircuitResult:

@@ -15,11 +15,13 @@ from twin.control_room.flisr import FlisrDesk
 from twin.control_room.from_scenario import (
     flisr_settings,
     load_flow_settings,
+    load_shedding_settings,
     state_estimation_settings,
     topology_settings,
     volt_var_settings,
 )
 from twin.control_room.load_flow import LoadFlowDesk, load_flow_points
+from twin.control_room.load_shedding import LoadSheddingDesk, load_shedding_points
 from twin.control_room.plans import Course
 from twin.control_room.settings import ApplicationSettings, ControlRoomSettings
 from twin.control_room.state_estimation import StateEstimationDesk, state_estimation_points
@@ -56,6 +58,7 @@ APPLICATIONS: tuple[Application, ...] = (
     Application("state_estimation", StateEstimationDesk, state_estimation_settings, state_estimation_points),
     Application("flisr", FlisrDesk, flisr_settings),
     Application("load_flow", LoadFlowDesk, load_flow_settings, load_flow_points),
+    Application("load_shedding", LoadSheddingDesk, load_shedding_settings, load_shedding_points),
     Application("volt_var", VoltVarDesk, volt_var_settings, volt_var_points),
 )
 

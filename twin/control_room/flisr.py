@@ -24,6 +24,9 @@ from twin.network.topology import Topology
 from twin.solvers import power_flow
 from twin.timebase import SimTime
 
+SHEDDING = "load_shedding.active"
+"""The calculated point of load shedding that is 1 while feeders are off by it."""
+
 
 @dataclass
 class Incident:
@@ -49,6 +52,7 @@ class FlisrDesk:
 
     def __init__(self, host: Host, settings: FlisrDeskSettings) -> None:
         self._watch = host.watch
+        self._database = host.database
         self._plans = host.plans
         self._settings = settings
         self._record = host.record
@@ -79,16 +83,23 @@ class FlisrDesk:
             self._trigger.note_evidence(switches.names[head], now)
 
     def step(self, now: SimTime) -> None:
-        """Deal with the faults that have settled; one whose feeder head cannot be read has to wait."""
+        """Deal with the faults that have settled.
+
+        One whose feeder head cannot be read has to wait, and so have all while load is shed.
+        """
         if self._trigger.next_due() > now:
             return
-        readable = self._watch.head_signs()
+        readable = {} if self._is_inhibited() else self._watch.head_signs()
         for row in np.flatnonzero(self._network.switches.feeder_head).tolist():
             name = self._network.switches.names[row]
             if name not in readable and self._trigger.state(name) is TriggerState.SETTLING:
                 self._trigger.note_evidence(name, now)
         for name in self._trigger.due(now):
             self._open(self._network.switches.names.index(name), now)
+
+    def _is_inhibited(self) -> bool:
+        """While load is shed, what FLISR would restore is off for a reason."""
+        return SHEDDING in self._database and self._database.good(SHEDDING) and self._database.value(SHEDDING) == 1.0
 
     def run_now(self, now: SimTime) -> None:
         """Answers faults only."""

@@ -6,14 +6,17 @@ from twin.control_room.settings import (
     FlisrDeskSettings,
     LoadFlowDeskSettings,
     LoadModelSettings,
+    LoadSheddingDeskSettings,
     StateEstimationDeskSettings,
     TopologyDeskSettings,
     VoltVarDeskSettings,
 )
 from twin.dms.flisr import FlisrSettings
 from twin.dms.load_flow import LoadFlowSettings
+from twin.dms.load_shedding import LoadSheddingSettings, Window
 from twin.dms.state_estimation import StateEstimationSettings
 from twin.dms.volt_var import Objective, VoltVarSettings
+from twin.scenario.load_shedding import LoadSheddingScenario
 from twin.scenario.model import (
     FlisrScenario,
     LoadFlowScenario,
@@ -72,6 +75,33 @@ def volt_var_settings(block: VoltVarScenario) -> VoltVarDeskSettings:
         delay_ms=block.delay,
         pause_ms=block.pause,
         operations_a_day=block.operations_a_day,
+        limits=limits,
+    )
+
+
+def load_shedding_settings(block: LoadSheddingScenario) -> LoadSheddingDeskSettings:
+    """Load shedding."""
+    windows = tuple(Window(begin_ms=w.begin, end_ms=w.end, share=w.share) for w in block.windows)
+    limits = LoadSheddingSettings(
+        shares=block.shares,
+        tolerance=block.tolerance,
+        never=block.never,
+        last=block.last,
+        restore_hz=block.restore_at,
+        stop_hz=min(block.stop_at, block.restore_at),
+        hold_ms=block.hold,
+        least_off_ms=block.least_off,
+        block_share=block.block,
+        cold_load_factor=block.cold_load,
+        windows=windows,
+    )
+    return LoadSheddingDeskSettings(
+        mode=block.mode,
+        period_ms=block.period,
+        rotate_ms=block.rotate,
+        delay_ms=block.delay,
+        max_loading=block.max_loading,
+        v_min_pu=block.v_min,
         limits=limits,
     )
 

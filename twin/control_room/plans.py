@@ -238,6 +238,8 @@ def _command(step: PlanStep) -> tuple[str, float]:
         case StepAction.LOWER:
             return f"{step.equipment}.step", STEP_LOWER
     assert step.value is not None
+    if step.action in (StepAction.ARM, StepAction.DISARM):
+        return f"{step.equipment}.arm_ufls_{int(step.value)}", float(step.action is StepAction.ARM)
     return f"{step.equipment}.set_q_kvar", step.value
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from twin.dms.flisr import FlisrSettings
 from twin.dms.load_flow import LoadFlowSettings
+from twin.dms.load_shedding import LoadSheddingSettings
 from twin.dms.state_estimation import StateEstimationSettings
 from twin.dms.volt_var import VoltVarSettings
 
@@ -78,6 +79,18 @@ class VoltVarDeskSettings(ApplicationSettings):
     limits: VoltVarSettings = Field(default_factory=VoltVarSettings, description="Band, objective and limits")
 
 
+class LoadSheddingDeskSettings(ApplicationSettings):
+    """Load shedding."""
+
+    period_ms: int = Field(default=10_000, ge=1_000, le=3_600_000, description="Time from one look to the next")
+    settle_ms: int = Field(default=1_000, ge=0, le=600_000, description="Wait after a switch has moved")
+    rotate_ms: int = Field(default=86_400_000, ge=0, description="How often other feeders are armed; 0: never")
+    delay_ms: int = Field(default=30_000, ge=0, description="How long a limit must be broken until load is shed")
+    max_loading: float = Field(default=1.0, gt=0, le=2, description="Loading of feeders and transformers")
+    v_min_pu: float = Field(default=0.9, ge=0.5, lt=1, description="Voltage of a busbar, pu")
+    limits: LoadSheddingSettings = Field(default_factory=LoadSheddingSettings, description="Shares, priorities, times")
+
+
 class LoadFlowDeskSettings(ApplicationSettings):
     """Load flow with load allocation. It operates nothing: advisory and automatic are the same."""
 
@@ -100,4 +113,7 @@ class ControlRoomSettings(BaseModel):
         default_factory=LoadFlowDeskSettings, description="Load flow with load allocation"
     )
     flisr: FlisrDeskSettings = Field(default_factory=FlisrDeskSettings, description="FLISR")
+    load_shedding: LoadSheddingDeskSettings = Field(
+        default_factory=LoadSheddingDeskSettings, description="Load shedding"
+    )
     volt_var: VoltVarDeskSettings = Field(default_factory=VoltVarDeskSettings, description="Volt-VAR control")

@@ -20,6 +20,8 @@ class StepAction(Enum):
     RAISE = "raise"
     LOWER = "lower"
     SET = "set"
+    ARM = "arm"
+    DISARM = "disarm"
 
 
 class StepPurpose(Enum):
@@ -29,6 +31,8 @@ class StepPurpose(Enum):
     RESTORE = "restore"
     VOLTAGE = "voltage"
     SAVE = "save"
+    SHED = "shed"
+    ARM = "arm"
 
 
 class Verdict(Enum):
@@ -70,7 +74,10 @@ class StepCheck:
 
 @dataclass(frozen=True, slots=True)
 class PlanStep:
-    """One command. ``expects`` is a sentence for the operator; ``number`` counts from 1; ``value`` goes with SET."""
+    """One command. ``expects`` is a sentence for the operator; ``number`` counts from 1.
+
+    ``value`` goes with SET (kvar), ARM and DISARM (the stage).
+    """
 
     number: int
     equipment: str

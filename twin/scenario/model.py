@@ -26,6 +26,7 @@ from twin.scenario.fields import (
     one_of,
 )
 from twin.scenario.findings import SourceMap
+from twin.scenario.load_shedding import LoadSheddingScenario
 from twin.scenario.machines import FrequencySettings
 from twin.scenario.stations import StationSettings
 from twin.units import (
@@ -207,6 +208,8 @@ class Applications(ScenarioModel):
     """Fault location, isolation and service restoration."""
     load_flow: LoadFlowScenario = LoadFlowScenario()
     """Demand that agrees with the meters, and the load flow on it."""
+    load_shedding: LoadSheddingScenario = LoadSheddingScenario()
+    """Load shedding by frequency, limits and the time of the day."""
     volt_var: VoltVarScenario = VoltVarScenario()
     """Voltages inside their band."""
 

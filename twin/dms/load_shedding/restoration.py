@@ -65,5 +65,6 @@ def _block(
         if not block or pickup_kw + kw <= most_kw:
             block.append(feeder.name)
             pickup_kw += kw
-    share = f"up to {pickup_kw:.0f} kW with cold-load pickup, a block may be {most_kw:.0f} kW"
+    limit = f"a block may be {most_kw:.0f} kW" if pickup_kw <= most_kw else "one feeder is the smallest block"
+    share = f"up to {pickup_kw:.0f} kW with cold-load pickup, {limit}"
     return Restoration(tuple(block), (f"{f_hz:.2f} Hz holds: {', '.join(block)} come back, {share}.",))

@@ -95,9 +95,12 @@ class FrequencyModel:
         """Which stages have operated and are not reconnected."""
         return np.asarray(self._stage_state != _READY)
 
-    def step(self, dt_ms: int, demand_kw: Floats, events: Iterable[FrequencyEvent] = ()) -> FrequencyStep:
+    def step(
+        self, dt_ms: int, demand_kw: Floats, events: Iterable[FrequencyEvent] = (), *, phase_ms: int = 0
+    ) -> FrequencyStep:
         """Advance by ``dt_ms`` with this demand at nominal frequency of each island (losses in, inverters off).
 
+        ``phase_ms`` is the time at which the step begins: inner steps end at whole multiples, whatever the steps.
         Stages that operate take their load off the demand, in later steps too, until :meth:`hand_over`.
 
         Raises:
@@ -115,11 +118,11 @@ class FrequencyModel:
         spans: list[FrequencyStep] = []
         for event in due:
             if event.after_ms > now:
-                spans += self._span(now, event.after_ms, demand, damping_kw)
+                spans += self._span(now, event.after_ms, phase_ms, demand, damping_kw)
                 now = event.after_ms
             self._apply(event, demand)
         if dt_ms > now or not spans:
-            spans += self._span(now, dt_ms, demand, damping_kw)
+            spans += self._span(now, dt_ms, phase_ms, demand, damping_kw)
         return FrequencyStep(
             f_hz=self.f_hz,
             trace_after_ms=np.concatenate([span.trace_after_ms for span in spans]),
@@ -127,11 +130,11 @@ class FrequencyModel:
             operations=tuple(operation for span in spans for operation in span.operations),
         )
 
-    def forecast(self, dt_ms: int, demand_kw: Floats) -> FrequencyStep:
+    def forecast(self, dt_ms: int, demand_kw: Floats, *, phase_ms: int = 0) -> FrequencyStep:
         """What :meth:`step` would do without events; the model stays where it is."""
         saved = {name: getattr(self, f"_{name}").copy() for name in _STATE}
         try:
-            return self.step(dt_ms, demand_kw)
+            return self.step(dt_ms, demand_kw, phase_ms=phase_ms)
         finally:
             for name, values in saved.items():
                 setattr(self, f"_{name}", values)
@@ -249,10 +252,16 @@ class FrequencyModel:
         self._set_kw[machine] = p_kw
         self._reheat[machine] = 0.0
 
-    def _span(self, begin_ms: int, end_ms: int, demand_kw: Floats, damping_kw: Floats) -> list[FrequencyStep]:
-        """Whole inner steps, then what is left: a longer span begins with exactly what a shorter one does."""
-        whole = end_ms - (end_ms - begin_ms) % self.inner_step_ms
-        cuts = [begin_ms, whole, end_ms] if begin_ms < whole < end_ms else [begin_ms, end_ms]
+    def _span(
+        self, begin_ms: int, end_ms: int, phase_ms: int, demand_kw: Floats, damping_kw: Floats
+    ) -> list[FrequencyStep]:
+        """To the next whole inner step, whole ones, what is left: a longer span begins just as a shorter one does."""
+        step_ms = self.inner_step_ms
+        first = min(begin_ms - (begin_ms + phase_ms) % -step_ms, end_ms)
+        whole = max(end_ms - (end_ms + phase_ms) % step_ms, first)
+        cuts = list(dict.fromkeys((begin_ms, first, whole, end_ms)))
+        if len(cuts) == 1:
+            cuts *= 2
         return [self._advance(a, b, demand_kw, damping_kw) for a, b in pairwise(cuts)]
 
     def _advance(self, begin_ms: int, end_ms: int, demand_kw: Floats, damping_kw: Floats) -> FrequencyStep:

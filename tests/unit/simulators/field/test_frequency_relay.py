@@ -205,11 +205,11 @@ def test_bank__arms_and_disarms_by_command(field: Field) -> None:
 
 
 def test_bank__frequency_is_sent_when_it_leaves_its_dead_band(field: Field) -> None:
-    for now, hz in ((0, 50.0), (100, 49.99), (200, 49.97)):
+    for now, hz in ((0, 50.0), (1_000, 49.99), (1_500, 49.9), (2_000, 49.97)):
         field.see(now, hz)
     assert [s for s in field.samples if s[0] == "CB_1.f_hz"] == [
         ("CB_1.f_hz", 50.0, 0),
-        ("CB_1.f_hz", pytest.approx(49.97, abs=1e-5), 200),
+        ("CB_1.f_hz", pytest.approx(49.97, abs=1e-5), 2_000),
     ]
 
 
