@@ -50,6 +50,7 @@ bench: install-dev
 FUZZ_INPUTS ?= 10000000
 fuzz: install-dev
 	$(BIN)/python -m benchmarks.fuzz_iec104 --inputs $(FUZZ_INPUTS)
+	$(BIN)/python -m benchmarks.fuzz_dnp3 --inputs $(FUZZ_INPUTS)
 
 lock: install-dev
 	$(BIN)/uv pip compile --quiet --universal --no-header --no-emit-index-url pyproject.toml -o requirements.lock
