@@ -16,7 +16,7 @@ import math
 
 from twin.network.model import Bools, Floats, Ints
 from twin.solvers.direct.arrays import Load, Pattern, State, Work
-from twin.solvers.sweep.arrays import BASE_KVA, Branches, Complexes, Demand, Grid
+from twin.solvers.sweep.arrays import BASE_KVA, Branches, Complexes, Demand, Grid, Points
 from twin.solvers.sweep.kernels import compiled, inner
 
 CONTRACTING = 0.25
@@ -195,7 +195,7 @@ def _substitute(pattern: Pattern, state: State, x: Complexes) -> None:
 
 
 @inner
-def _place(grid: Grid, pattern: Pattern, state: State, demand: Demand, load: Load) -> bool:
+def _place(grid: Points, pattern: Pattern, state: State, demand: Demand, load: Load) -> bool:
     """The net demand of each bus; True if generating units hold a voltage somewhere."""
     load.s0[:] = 0.0
     load.s1[:] = 0.0
@@ -236,7 +236,7 @@ def _place(grid: Grid, pattern: Pattern, state: State, demand: Demand, load: Loa
 
 @compiled
 def solve(
-    grid: Grid,
+    points: Points,
     pattern: Pattern,
     state: State,
     demand: Demand,
@@ -247,7 +247,7 @@ def solve(
     v_pu: Floats,
 ) -> int:
     """Solve for the demand: the voltage by bus, its magnitude by node (0: dead), and whether it converged."""
-    holds = _place(grid, pattern, state, demand, load)
+    holds = _place(points, pattern, state, demand, load)
     status = DIVERGED
     if holds:
         status = _newton_within_limits(pattern, state, load, work, tolerance_pu, v)

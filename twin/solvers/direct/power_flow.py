@@ -62,7 +62,7 @@ class DirectPowerFlow(CompiledPowerFlow["_Case"]):
         v, v_pu = np.empty(len(case.load.s0), dtype=np.complex128), np.empty(self.network.nodes.n)
         held = case.held
         status = kernels.solve(
-            self._grid,
+            self._points,
             held.pattern,
             held.state,
             self._demand,

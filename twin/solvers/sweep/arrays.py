@@ -62,6 +62,17 @@ class Grid(NamedTuple):
     generator_high: Floats
 
 
+class Points(NamedTuple):
+    """What of :class:`Grid` a load-only step needs: every array that is handed to compiled code costs its time."""
+
+    load_node: Ints
+    load_shares: Floats
+    generator_node: Ints
+    generator_set: Floats
+    generator_low: Floats
+    generator_high: Floats
+
+
 class Branches(NamedTuple):
     """Pi models behind an ideal transformer ``ratio : 1`` at the from end; ``per_ratio`` is the inverse.
 
@@ -95,6 +106,14 @@ class Tree(NamedTuple):
     from_on: Bools
     to_on: Bools
     child: Ints
+
+
+class Spine(NamedTuple):
+    """What of :class:`Tree` a load-only step needs."""
+
+    size: NDArray[np.int64]
+    position: Ints
+    parent: Positions
 
 
 class Flow(NamedTuple):
@@ -174,6 +193,12 @@ def grid_of(network: Network) -> Grid:
         network.generators.q_min_kvar / BASE_KVA,
         network.generators.q_max_kvar / BASE_KVA,
     )
+
+
+def points_of(grid: Grid) -> Points:
+    """The consumers and generating units."""
+    held = grid.generator_set, grid.generator_low, grid.generator_high
+    return Points(grid.load_node, grid.load_shares, grid.generator_node, *held)
 
 
 def _neighbours(n: int, one: Ints, two: Ints, row: Ints) -> tuple[Ints, Ints, Ints]:

@@ -49,6 +49,7 @@ class CompiledPowerFlow(ABC, Generic[C]):
         self._noted: set[str] = set()
         self._inputs = x = Inputs(network)
         self._grid = arrays.grid_of(network)
+        self._points = arrays.points_of(self._grid)
         self._branches = arrays.branches_of(network, x.tap_position)
         self._demand = arrays.Demand(x.p_kw, x.q_kvar, x.generation_kw, x.generation_kvar)
         self._present = self._case()

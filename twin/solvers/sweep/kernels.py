@@ -30,7 +30,9 @@ from twin.solvers.sweep.arrays import (
     Flow,
     Grid,
     Loops,
+    Points,
     Positions,
+    Spine,
     Tree,
 )
 
@@ -254,11 +256,12 @@ def _turn_ratios(grid: Grid, branches: Branches, tree: Tree, loops: Loops) -> No
 def _loop_equations(branches: Branches, tree: Tree, flow: Flow, loops: Loops) -> None:
     """What a current of 1 pu in each loop changes at the ends of all loops, factorised."""
     n = tree.size[1]
+    spine = Spine(tree.size, tree.position, tree.parent)
     for k in range(n):
         loops.i[:n] = 0.0
         loops.i[k] = 1.0
-        _draw_loop_currents(tree, flow, loops)
-        _path_voltages(tree, flow, loops, loops.path_j, 0.0)
+        _draw_loop_currents(spine, flow, loops)
+        _path_voltages(spine, flow, loops, loops.path_j, 0.0)
         for m in range(n):
             loops.z[m, k] = -_gap(loops, m)
         loops.z[k, k] += branches.z[loops.closing[k]]
@@ -273,7 +276,7 @@ def _gap(loops: Loops, k: int) -> complex:
 
 
 @inner
-def _draw_loop_currents(tree: Tree, flow: Flow, loops: Loops) -> None:
+def _draw_loop_currents(tree: Spine, flow: Flow, loops: Loops) -> None:
     """Add up the loop currents from their ends to the sources, in ``path_j``."""
     a, j, n = flow.a, loops.path_j, loops.path_size[0]
     j[0] = 0.0
@@ -288,7 +291,7 @@ def _draw_loop_currents(tree: Tree, flow: Flow, loops: Loops) -> None:
 
 
 @inner
-def _path_voltages(tree: Tree, flow: Flow, loops: Loops, j: Complexes, top: float) -> None:
+def _path_voltages(tree: Spine, flow: Flow, loops: Loops, j: Complexes, top: float) -> None:
     v = loops.path_v
     v[0] = top
     for m in range(loops.path_size[0]):
@@ -332,8 +335,8 @@ def _substitute(matrix: Complexes, pivot: Any, n: int, x: Complexes) -> None:
 
 @compiled
 def solve(
-    grid: Grid,
-    tree: Tree,
+    points: Points,
+    spine: Spine,
     flow: Flow,
     loops: Loops,
     demand: Demand,
@@ -345,16 +348,16 @@ def solve(
 ) -> bool:
     """Solve for the demand and write the magnitudes; False if there is no solution with at least ``least_v_pu``."""
     if flow.s1.size:
-        _place_dependent(grid, tree, demand, flow)
+        _place_dependent(points, spine, demand, flow)
     else:
-        _place(grid, tree, demand, flow.s)
-    if not _iterate(tree, flow, loops, tolerance_pu, limit):
+        _place(points, spine, demand, flow.s)
+    if not _iterate(spine, flow, loops, tolerance_pu, limit):
         return False
-    return _magnitudes(tree.position, flow.v, least_v_pu, v_pu, energised)
+    return _magnitudes(spine.position, flow.v, least_v_pu, v_pu, energised)
 
 
 @inner
-def _place(grid: Grid, tree: Tree, demand: Demand, s: Complexes) -> None:
+def _place(grid: Points, tree: Spine, demand: Demand, s: Complexes) -> None:
     """Net demand of each position, conjugate, per unit; what is at dead nodes gathers at position 0."""
     s[: tree.size[0] + 1] = 0.0
     per_kva = 1.0 / BASE_KVA
@@ -364,7 +367,7 @@ def _place(grid: Grid, tree: Tree, demand: Demand, s: Complexes) -> None:
 
 
 @inner
-def _place_generation(grid: Grid, tree: Tree, demand: Demand, s: Complexes) -> None:
+def _place_generation(grid: Points, tree: Spine, demand: Demand, s: Complexes) -> None:
     per_kva = 1.0 / BASE_KVA
     for k in range(grid.generator_node.size):
         fed = complex(demand.generation_kw[k] * per_kva, -demand.generation_kvar[k] * per_kva)
@@ -372,7 +375,7 @@ def _place_generation(grid: Grid, tree: Tree, demand: Demand, s: Complexes) -> N
 
 
 @inner
-def _place_dependent(grid: Grid, tree: Tree, demand: Demand, flow: Flow) -> None:
+def _place_dependent(grid: Points, tree: Spine, demand: Demand, flow: Flow) -> None:
     """Like ``_place``, by constant power, current and impedance."""
     n = tree.size[0] + 1
     flow.s[:n] = 0.0
@@ -390,7 +393,7 @@ def _place_dependent(grid: Grid, tree: Tree, demand: Demand, flow: Flow) -> None
 
 
 @inner
-def _iterate(tree: Tree, flow: Flow, loops: Loops, tolerance_pu: float, limit: int) -> int:
+def _iterate(tree: Spine, flow: Flow, loops: Loops, tolerance_pu: float, limit: int) -> int:
     """Solve from the voltages without demand; returns the iterations, 0 if they did not suffice.
 
     It ends when the change of the next iteration, foreseen by the rate of the last two, stays within the tolerance.
@@ -466,7 +469,7 @@ def _add_shunt_currents(y: Complexes, v: Complexes, j: Complexes, n: int) -> Non
 
 
 @inner
-def _draw(tree: Tree, flow: Flow, loops: Loops) -> None:
+def _draw(tree: Spine, flow: Flow, loops: Loops) -> None:
     """The currents down all branches at the present voltages, those of the loops included."""
     j, n = flow.j, tree.size[1]
     _demand_currents(flow.s, flow.v, j, tree.size[0])
@@ -497,7 +500,7 @@ def report(
 
     ``flow`` holds the voltages and the demand of a solution; its currents and those of the loops are worked out anew.
     """
-    _draw(tree, flow, loops)
+    _draw(Spine(tree.size, tree.position, tree.parent), flow, loops)
     _add_shunt_currents(flow.y, flow.v, flow.j, tree.size[0])
     _report_angles(tree, flow.v, angle_rad)
     _report_branches(grid, branches, tree, flow, loops, at_branches)
@@ -623,6 +626,15 @@ def solve_block(
 
     Inputs of one row hold for all cases. ``at_branches`` without rows leaves angles and branches out.
     """
+    points = Points(
+        grid.load_node,
+        grid.load_shares,
+        grid.generator_node,
+        grid.generator_set,
+        grid.generator_low,
+        grid.generator_high,
+    )
+    spine = Spine(tree.size, tree.position, tree.parent)
     status = -1
     last = 0
     for r in range(v_pu.shape[0]):
@@ -639,7 +651,7 @@ def solve_block(
             generation_kvar[_row(generation_kvar, r)],
         )
         solved[r] = status == SOLVABLE and solve(
-            grid, tree, flow, loops, demand, tolerance_pu, limit, least_v_pu, v_pu[r], energised[r]
+            points, spine, flow, loops, demand, tolerance_pu, limit, least_v_pu, v_pu[r], energised[r]
         )
         if solved[r] and at_branches.shape[0] > 0:
             report(grid, branches, tree, flow, loops, angle_rad[r], at_branches[r])

@@ -77,8 +77,8 @@ class SweepPowerFlow(CompiledPowerFlow["_Case"]):
         n = self.network.nodes.n
         v_pu, energised = np.empty(n), np.empty(n, dtype=np.bool_)
         solved = kernels.solve(
-            self._grid,
-            held.tree,
+            self._points,
+            held.spine,
             flow,
             held.loops,
             self._demand,
@@ -108,10 +108,11 @@ def _report(
 class _Held:
     """What results that are read later still need: replaced, not changed, while one of them lives."""
 
-    __slots__ = ("__weakref__", "flow", "loops", "tree")
+    __slots__ = ("__weakref__", "flow", "loops", "spine", "tree")
 
     def __init__(self, tree: arrays.Tree, flow: arrays.Flow, loops: arrays.Loops) -> None:
         self.tree = tree
+        self.spine = arrays.Spine(tree.size, tree.position, tree.parent)
         self.flow = flow
         self.loops = loops
 
