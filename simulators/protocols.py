@@ -19,11 +19,9 @@ from twin.links.model import MasterSession
 from twin.outstations import framing
 from twin.outstations.dnp3 import Dnp3Outstation, Dnp3OutstationSettings
 from twin.outstations.iec104 import Iec104Outstation
-from twin.outstations import framing
 from twin.outstations.in_process import InProcessOutstation
 from twin.outstations.misbehaviour import Framing
 from twin.outstations.modbus import ModbusOutstation
-from twin.outstations.misbehaviour import Framing
 from twin.outstations.model import CommandHandler, Outstation
 from twin.points.model import PointDefinition
 from twin.scenario.stations import StationSettings

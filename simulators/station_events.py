@@ -13,6 +13,8 @@ from twin.scenario.telecontrol import HalfOpenAction, MisbehaviourAction, Networ
 from twin.timebase import SimTime
 from twin.transport import Condition
 
+USUAL_DELAY_MS = 2_000
+"""How late a late station answers if the scenario does not say."""
 StationAction = MisbehaviourAction | NetworkAction | HalfOpenAction
 IMPOSSIBLE: Mapping[str, Mapping[str, str]] = {
     "modbus": {"overflow": "a station that is polled over modbus has no events that could overflow"},
@@ -45,7 +47,7 @@ def _problems(scenario: Scenario, derivation: Derivation, action: MisbehaviourAc
 
 def described(action: StationAction, duration_ms: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """(data for the simulators, data for the journal)."""
-    data = action.model_dump(exclude_none=True, exclude_unset=True)
+    data = action.model_dump(exclude_none=True)
     data["station"] = action.station
     if not isinstance(action, HalfOpenAction):
         data["for_ms"] = action.for_ms or duration_ms
@@ -57,8 +59,7 @@ def misbehaviour(data: Mapping[str, Any], now: SimTime) -> Misbehaviour:
     """What a station is to do from ``now`` on."""
     names = {"point", "value", "scale", "offset", "share"}
     details = {name: value for name, value in data.items() if name in names}
-    delay_ms = data.get("delay", MisbehaviourAction.model_fields["delay"].default)
-    return Misbehaviour(Kind(data["kind"]), now + data["for_ms"], **details, delay_ms=delay_ms)
+    return Misbehaviour(Kind(data["kind"]), now + data["for_ms"], **details, delay_ms=data.get("delay", USUAL_DELAY_MS))
 
 
 def troubled_stations(scenario: Scenario) -> frozenset[str]:

@@ -38,18 +38,18 @@ class MisbehaviourAction(ScenarioModel):
     """The point that it lies about, such as CB_1.i_a."""
     value: float | None = None
     """What it reports of the point instead of what it measures."""
-    scale: float = 1.0
-    """What it multiplies the measured value by."""
-    offset: float = 0.0
-    """What it adds to the measured value."""
-    delay: DurationMs = 2_000
-    """How late it answers."""
-    share: Share = 1.0
-    """The share of frames that it drops, reorders, repeats or spoils."""
+    scale: float | None = None
+    """What it multiplies the measured value by; 1 if left out."""
+    offset: float | None = None
+    """What it adds to the measured value; 0 if left out."""
+    delay: DurationMs | None = None
+    """How late it answers; 2 s if left out."""
+    share: Share | None = None
+    """The share of frames that it drops, reorders, repeats or spoils; all if left out."""
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> Self:
-        detail = self.model_fields_set & {"point", "value", "scale", "offset", "delay", "share"}
+        detail = set(given(self, "point", "value", "scale", "offset", "delay", "share"))
         wrong = sorted(detail - _GOES_WITH.get(self.kind, set()))
         if wrong:
             raise ValueError(f"{wrong[0]} does not go with {self.kind}")

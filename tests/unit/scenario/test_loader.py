@@ -132,6 +132,10 @@ EVERY_ACTION = (
     "  - {at: 7 s, operator: {acknowledge: all}}",
     "  - {at: 7 s, operator: {approve plan: all}}",
     "  - {at: 7 s, operator: {reject plan: flisr-1}}",
+    "  - {at: 8 s, misbehaviour: {station: 7, kind: lie, point: CB_1.i_a, scale: 1.5, offset: -2, for: 20 s}}",
+    "  - {at: 8 s, misbehaviour: {station: 7, kind: late, delay: 300 ms}}",
+    "  - {at: 8 s, telecontrol: {station: 7, latency: 300 ms, jitter: 1 s, loss: 5 %, rate: 1200, for: 20 s}}",
+    "  - {at: 8 s, half open: {station: 7}}",
     "  - {at: 8 s, call: {from: N2}}",
     "expect:",
     "  - {within: 1 min of f, that: CB_1.position == open, for: 10 s}",
@@ -218,7 +222,8 @@ def test_round_trip__every_key_of_the_language(scenario_text: Text) -> None:
          ["s.yaml:7: the trigger of this event is given 2 times (at, when); keep one"]),
         (["events:", "  - {at: 1 s}"],
          ["s.yaml:7: the action of this event is missing; write one of: fault, clear fault, comms loss, operate, load, "
-          "device fault, local, operator, call, trip generator, lose external network"]),
+          "device fault, local, operator, call, misbehaviour, telecontrol, half open, trip generator, "
+          "lose external network"]),
         (["events:", "  - {at: 1 s, local: {switch: A}, clear fault: {id: A}}"],
          ["s.yaml:7: the action of this event is given 2 times (clear fault, local); keep one"]),
         (["events:", "  - {at: 1 s, after: 2 s, local: {switch: A}}"],
