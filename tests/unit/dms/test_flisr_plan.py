@@ -12,6 +12,7 @@ from dms_toy import (
     assert_sound,
     build,
     commands,
+    mask,
     observe_fault,
     row,
     two_feeders,
@@ -224,13 +225,59 @@ def test_plan__closes_nothing_onto_a_part_that_an_unknown_tie_may_supply():
     assert_sound(network, seen, plan)
 
 
-def test_plan__gives_up_where_an_unknown_switch_borders_on_a_supplied_part():
-    """Fault on L2-3, the switches of N3 unknown: the area reaches the unknown tie and the supplied L3-5."""
+def test_plan__opens_a_supplied_neighbour_where_the_tie_is_unknown():
+    """Fault on L2-3, the station of N3 cannot be reached: were S_3-2 and TIE_1 closed, L3-5 would touch the fault."""
     network = two_feeders()
     seen = unknown(network, observe_fault(network, line="L2-3"), "S_3-2", "TIE_1")
     plan = make_plan(network, seen)
+    assert commands(plan) == ["open S_2-3", "open S_5-3", "close CB_1"]
+    assert set(plan.isolated) == {"Z_L2-3", "Z_N3", "Z_L3-5"}
+    assert "TIE_1 is not used, its position is unknown: the isolated area grows into a supplied part." in plan.why
+    assert (plan.customers_restored, plan.customers_not_restored) == (200, 100)
+    assert_sound(network, seen, plan)
+
+
+def unreachable_tie(neighbour_customers: int):
+    """Fault on L2-3 with TIE_1 and both switches of N3 unknown, and no switch but CB_2 on the neighbour's way.
+
+    N0 --CB_1-- N1 -- N2 -- L2-3 -- N3 --TIE_1 (?)-- L3-4 (S_4-3 by hand) -- N4 --CB_2-- N0
+    """
+    lines = [ToyLine(0, 1, head="CB_1"), ToyLine(1, 2), ToyLine(2, 3), ToyLine(0, 4, head="CB_2")]
+    lines.append(ToyLine(3, 4, tie="TIE_1"))
+    network = build(lines, dict.fromkeys(range(1, 5), 500.0), {4: neighbour_customers})
+    seen = unknown(network, observe_fault(network, line="L2-3"), "S_3-2", "TIE_1")
+    remote = seen.remote & ~mask(network, ["S_4-3", "S_4-0"])
+    return network, replace(seen, remote=remote)
+
+
+def test_plan__takes_supplied_customers_off_where_more_get_theirs_back():
+    network, seen = unreachable_tie(150)
+    plan = make_plan(network, seen)
+    assert commands(plan) == ["open S_2-3", "open CB_2", "close CB_1"]
+    assert (plan.customers_restored, plan.customers_not_restored) == (50, 250)  # N1 and N2 less N4; N3 and N4
+    assert "Isolating around it takes 150 supplied customers off, fewer than get theirs back." in plan.why
+    assert_sound(network, seen, plan)
+
+
+def test_plan__leaves_supplied_customers_alone_where_that_does_not_pay_or_is_not_allowed():
+    network, seen = unreachable_tie(200)
+    refused = make_plan(network, seen)
+    assert (refused.verdict, refused.steps) == (Verdict.NONE, ())
+    assert refused.why[-1] == (
+        "No plan: isolating around it takes 200 supplied customers off, and no more get their supply back."
+    )
+    network, seen = unreachable_tie(150)
+    forbidden = make_plan(network, seen, FlisrSettings(drop_supplied=False))
+    assert forbidden.why[-1] == "No plan: isolating around it takes 150 supplied customers off, which is not allowed."
+
+
+def test_plan__gives_up_where_an_unknown_switch_borders_on_a_source():
+    """Fault on L0-1, whose only switch towards the busbar cannot be told to be open."""
+    network = two_feeders()
+    seen = unknown(network, observe_fault(network, line="L0-1"), "CB_1")
+    plan = make_plan(network, seen, location=locate(network, observe_fault(network, line="L0-1")))
     assert (plan.verdict, plan.steps) == (Verdict.NONE, ())
-    assert "TIE_1 borders on a supplied part and cannot be relied on: its position is unknown." in plan.explanation
+    assert "CB_1 borders on a source and cannot be relied on: its position is unknown." in plan.explanation
 
 
 def test_plan__makes_no_plan_without_a_location():

@@ -6,7 +6,7 @@ Not for deciding when to look (``trigger``) and not for carrying a plan out.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -155,12 +155,28 @@ class _Planner:
         search = RestorationSearch(self.network, blocks, self.checker, self.settings, closed, self.solved_unknown)
         result = search.run(self._reject_by_steps)
         if result.best:
-            return self._as_plan(self._checked(result.best[0][1]), result)
+            return self._worth_it(self._as_plan(self._checked(result.best[0][1]), result))
         isolating = self.steps.check(self._isolating())
         if isolating.violation is not None:
-            problem = f"No plan: even isolating the fault would {isolating.violation.effect}."
-            return _no_plan(self.network, self.observation, self.location, (self.location.sentence, problem))
-        return self._as_plan(isolating, result)
+            return self._refuse(f"even isolating the fault would {isolating.violation.effect}")
+        return self._worth_it(self._as_plan(isolating, result))
+
+    def _refuse(self, reason: str) -> Plan:
+        why = (self.location.sentence, *self.isolation.remarks, f"No plan: {reason}.")
+        return _no_plan(self.network, self.observation, self.location, why)
+
+    def _worth_it(self, plan: Plan) -> Plan:
+        """The plan, unless it takes off supplied customers and that is not allowed or does not pay."""
+        before = self.checker.check(self.observation.closed, self.solved_unknown).check.customers_supplied
+        least = min((step.check.customers_supplied for step in plan.steps), default=before)
+        if least >= before:
+            return plan
+        taken = f"isolating around it takes {before - least} supplied customers off"
+        if not self.settings.drop_supplied:
+            return self._refuse(f"{taken}, which is not allowed")
+        if plan.customers_restored <= 0:
+            return self._refuse(f"{taken}, and no more get their supply back")
+        return replace(plan, why=(*plan.why, f"{taken[0].upper()}{taken[1:]}, fewer than get theirs back."))
 
     def _reject_by_steps(self, candidate: Candidate) -> Violation | None:
         return self._checked(candidate).violation

@@ -1,7 +1,8 @@
 """Isolation of a faulted area by the nearest switches that can be relied on.
 
 A switch that cannot (unknown position, tagged, blocked, not remote-controlled) is passed over: the area grows by
-the section behind it. Not for deciding where the fault is, and not for supplying anybody again.
+the section behind it. If that section is supplied, a switch of unknown position stands between: it may be closed, so
+the supplied section is taken off as well. Not for deciding where the fault is, and not for supplying anybody again.
 """
 
 from __future__ import annotations
@@ -48,20 +49,33 @@ class _Isolator:
     def isolate(self, location: Location) -> Isolation:
         area = dict.fromkeys(location.area)
         remarks: list[str] = []
-        usable = operable(self.observation) & (self.network.switches.kind != SwitchKind.FUSE)
         live = self.graph.energised(self.observation.closed)
+        usable = self._usable(live)
         while True:
             obstacle = self._obstacle(area, usable)
             if obstacle < 0:
-                return self._border(tuple(area), tuple(remarks))
+                return self._border(location, area, tuple(remarks), live)
             beyond = self._outside(area, obstacle)
             name = self.network.switches.names[obstacle]
-            reason = why_unusable(self.observation, obstacle)
-            if live[beyond]:
-                problem = f"{name} borders on a supplied part and cannot be relied on: {reason}."
+            reason = self._why_passed_over(obstacle)
+            if beyond in self.graph.source_zone:
+                problem = f"{name} borders on a source and cannot be relied on: {reason}."
                 return Isolation(tuple(area), (), (), tuple(remarks), problem)
             area[beyond] = None
-            remarks.append(f"{name} is not used, {reason}: the isolated area grows.")
+            into = " into a supplied part" if live[beyond] else ""
+            remarks.append(f"{name} is not used, {reason}: the isolated area grows{into}.")
+
+    def _usable(self, live: Bools) -> Bools:
+        """Switches to isolate with: what stands in a supplied part must break load."""
+        dead = ~live[self.graph.switch_a] & ~live[self.graph.switch_b]
+        opens = load_breaking(self.network) | (dead & (self.network.switches.kind != SwitchKind.FUSE))
+        usable: Bools = operable(self.observation) & opens
+        return usable
+
+    def _why_passed_over(self, switch: int) -> str:
+        if self.network.switches.kind[switch] == SwitchKind.FUSE:
+            return "it is a fuse"
+        return "it breaks no load" if operable(self.observation)[switch] else why_unusable(self.observation, switch)
 
     def _obstacle(self, area: dict[int, None], usable: Bools) -> int:
         """The first switch around the area that is not open and cannot be opened, -1 if there is none."""
@@ -77,12 +91,11 @@ class _Isolator:
         """The zone of ``switch`` that is not in the area, -1 if both are."""
         return next((zone for zone in self.graph.sides[switch] if zone not in area), -1)
 
-    def _border(self, area: tuple[int, ...], remarks: tuple[str, ...]) -> Isolation:
-        around = self._around(dict.fromkeys(area))
-        live = self.graph.energised(self.observation.closed)
+    def _border(self, location: Location, area: dict[int, None], remarks: tuple[str, ...], live: Bools) -> Isolation:
+        around = self._around(area)
         to_open = tuple(s for s in around if not self.observation.open[s])
-        fed = [s for s in to_open if live[list(self.graph.sides[s])].any()]
-        if fed:
-            name = self.network.switches.names[fed[0]]
-            return Isolation(area, (), (), remarks, f"the area is still supplied through {name}.")
-        return Isolation(area, to_open, tuple(s for s in around if self.observation.open[s]), remarks)
+        if live[list(location.area)].any():
+            fed = next((s for s in to_open if live[list(self.graph.sides[s])].any()), -1)
+            through = f" through {self.network.switches.names[fed]}" if fed >= 0 else ""
+            return Isolation(tuple(area), (), (), remarks, f"the area is still supplied{through}.")
+        return Isolation(tuple(area), to_open, tuple(s for s in around if self.observation.open[s]), remarks)

@@ -41,6 +41,10 @@ class FlisrSettings(BaseModel):
     max_joining_sections: int = Field(
         default=1, ge=0, description="Most improbable sections between probable ones that are isolated with them"
     )
+    drop_supplied: bool = Field(
+        default=True,
+        description="Take supplied customers off to isolate behind a switch of unknown position, if more get theirs back",
+    )
     assume_first_section: bool = Field(
         default=True, description="Without any indication: take the section behind the feeder head (else: no plan)"
     )
