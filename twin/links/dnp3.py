@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from twin.links.dnp3_answers import refusal
 from twin.links.dnp3_samples import SampleReader
+from twin.links.dnp3_settings import Dnp3LinkSettings
 from twin.links.dnp3_tasks import (
     COMMANDS,
     Task,
@@ -40,14 +40,11 @@ from twin.links.model import (
 from twin.points.dnp3 import assigned
 from twin.points.model import ControlModel, PointDefinition
 from twin.protocols.dnp3 import (
-    MAX_ADDRESS,
-    CommandStatus,
     Fragment,
     FrameDecoder,
     Function,
     Iin,
     LinkEnd,
-    LinkSettings,
     MalformedFragmentError,
     ObjectHeader,
     UnencodableValueError,
@@ -56,50 +53,17 @@ from twin.protocols.dnp3 import (
     parse_headers,
 )
 from twin.protocols.dnp3.application import CLASS_BITS
-from twin.protocols.dnp3.controls import control_block, controls_of
+from twin.protocols.dnp3.controls import control_block
 from twin.protocols.dnp3.mapping import control_of
 from twin.timebase import NEVER, SimTime, TimeBase
 
-NEGATIVE_CONFIRMATION = "negative confirmation"
+__all__ = ["Dnp3LinkSettings", "Dnp3MasterSession"]
+
 NOT_STARTED = "no data transfer"
 UNKNOWN_POINT = "unknown point"
-UNKNOWN_ADDRESS = "unknown address"
 VALUE_NOT_ENCODABLE = "value not encodable"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-EventClass = Literal[1, 2, 3]
-
-
-class Dnp3LinkSettings(BaseModel):
-    """What is set at the master for one outstation. A period of 0 means never."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    address: int = Field(default=1, ge=0, le=MAX_ADDRESS, description="link address of the master")
-    outstation: int | None = Field(
-        default=None, ge=0, le=MAX_ADDRESS, description="link address of the outstation; its common address if left out"
-    )
-    link: LinkSettings = Field(default=LinkSettings(), description="data link and transport")
-    unsolicited: tuple[EventClass, ...] = Field(default=(1, 2, 3), description="classes sent without being asked for")
-    integrity_period_ms: int = Field(default=3_600_000, ge=0, description="from one integrity poll to the next")
-    class_1_period_ms: int = Field(default=0, ge=0, description="from one poll of class 1 to the next")
-    class_2_period_ms: int = Field(default=0, ge=0, description="from one poll of class 2 to the next")
-    class_3_period_ms: int = Field(default=0, ge=0, description="from one poll of class 3 to the next")
-    response_timeout_ms: int = Field(
-        default=5_000, ge=1, description="limit for a response, and for each fragment of it"
-    )
-    retries: int = Field(default=2, ge=0, le=100, description="how often an unanswered request is sent again")
-    time_sync: Literal["lan", "non_lan", "none"] = Field(default="lan", description="procedure when time is needed")
-    time_retry_ms: int = Field(default=60_000, ge=1, description="wait before the clock is set again in vain")
-    select_hold_ms: int = Field(default=2_000, ge=0, description="how long a select keeps other requests back")
-    pulse_ms: int = Field(default=200, ge=0, le=2**32 - 1, description="on-time of pulsed controls")
-
-    @property
-    def periods(self) -> dict[tuple[int, ...], int]:
-        """The polls that repeat: the classes (none: integrity) and their period."""
-        by_class = {1: self.class_1_period_ms, 2: self.class_2_period_ms, 3: self.class_3_period_ms}
-        polls: dict[tuple[int, ...], int] = {(c,): period for c, period in by_class.items() if period}
-        return {**({(): self.integrity_period_ms} if self.integrity_period_ms else {}), **polls}
 
 
 class Dnp3MasterSession:
@@ -439,7 +403,7 @@ class Dnp3MasterSession:
     def _take_command_answer(
         self, task: Task, command: LinkCommand, fragment: Fragment, headers: Sequence[ObjectHeader], now: SimTime
     ) -> None:
-        cause = _refusal(fragment, headers)
+        cause = refusal(fragment, headers)
         self._release()
         if cause:
             self._reply(command.command_id, ReplyKind.REFUSED, now, cause)
@@ -497,24 +461,3 @@ class Dnp3MasterSession:
         self.unexpected_answers, self.samples.unknown_objects, self.samples.unsuitable_objects = state["counts"]
         self.propagation_ms = state["propagation_ms"]
         self._events = []
-
-
-def _refusal(fragment: Fragment, headers: Sequence[ObjectHeader]) -> str:
-    """Why the outstation did not take a control; empty if it did."""
-    statuses = [control.status for header in headers for _, control in controls_of(header)]
-    if not statuses:
-        unknown = (fragment.iin or Iin.NONE) & (Iin.OBJECT_UNKNOWN | Iin.NO_FUNCTION)
-        return UNKNOWN_ADDRESS if unknown else NEGATIVE_CONFIRMATION
-    return refusal_text(statuses[0])
-
-
-def refusal_text(status: int) -> str:
-    """Why a control with this status was refused; empty if it was not."""
-    if status == CommandStatus.SUCCESS:
-        return ""
-    known = status in _STATUSES
-    name = CommandStatus(status).name.lower().replace("_", " ") if known else f"status {status}"
-    return f"{NEGATIVE_CONFIRMATION}: {name}"
-
-
-_STATUSES = {int(status) for status in CommandStatus}

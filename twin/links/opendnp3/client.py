@@ -18,14 +18,13 @@ from typing import Any
 from twin.errors import Blame, TwinError
 from twin.links.client import CLOSED_BY_US, LinkClient, ReconnectSettings
 from twin.links.dnp3 import (
-    NEGATIVE_CONFIRMATION,
     NOT_STARTED,
     UNKNOWN_POINT,
     VALUE_NOT_ENCODABLE,
     Dnp3LinkSettings,
     Dnp3MasterSession,
-    refusal_text,
 )
+from twin.links.dnp3_answers import NEGATIVE_CONFIRMATION, refusal_text
 from twin.links.model import (
     ArrivedSample,
     CommandReply,
