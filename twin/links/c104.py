@@ -138,7 +138,8 @@ class C104MasterSession(Iec104MasterSession):
 class C104Client:
     """Keeps a c104 process connected from :meth:`start` to :meth:`stop`, as ``LinkClient`` keeps a socket.
 
-    ``restarts`` counts the processes that died; ``faults`` keeps the last sentences of the filter.
+    ``restarts`` counts the processes that died; ``faults`` keeps the last sentences of the filter. ``last_verdict`` is
+    what the library thought of the last command, for diagnosis alone.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class C104Client:
         self.session = session
         self.restarts = 0
         self.faults: list[str] = []
+        self.last_verdict: bool | None = None
         self.process: asyncio.subprocess.Process | None = None
         self._target = (host, port)
         self._clock = clock
@@ -265,6 +267,8 @@ class C104Client:
                 self.session.receive_frame(bytes.fromhex(row["octets"]), now)
             except MalformedFrameError as error:
                 self._fault(str(error))
+        elif row["event"] == "sent":
+            self.last_verdict = row["success"]
         elif row["event"] == "state" and row["state"] == "OPEN":
             self._failures = 0
             self.session.opened(now)
