@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from twin.errors import Blame, TwinError
 from twin.protocols.modbus.errors import MalformedFrameError
 
 
@@ -61,8 +62,10 @@ _ERROR = 0x80
 _MEI_DEVICE_IDENTIFICATION = 14
 
 
-class RefusedRequestError(Exception):
-    """A request that is answered by an exception; not an error of the program."""
+class RefusedRequestError(TwinError):
+    """A request that is answered by an exception; ``code`` goes back to the peer."""
+
+    blame = Blame.PEER
 
     def __init__(self, function: int, code: ExceptionCode) -> None:
         self.function, self.code = function, code
