@@ -252,7 +252,7 @@ class GeneratingUnits:
 
 @dataclass(frozen=True)
 class ShuntCompensators:
-    """Constant admittance: consumption at nominal voltage, all of the equal ``steps`` in; ``initial_steps`` are at first.
+    """Constant admittance: consumption at nominal voltage with all ``steps`` in, ``initial_steps`` at first.
 
     ``r0_ohm``/``x0_ohm`` is the zero-sequence impedance to earth, that of an earthing transformer with three times
     the impedance of its neutral (resistor or arc suppression coil); NaN where there is no path to earth.
