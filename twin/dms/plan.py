@@ -33,6 +33,7 @@ class StepPurpose(Enum):
     SAVE = "save"
     SHED = "shed"
     ARM = "arm"
+    RETURN = "return"
 
 
 class Verdict(Enum):
@@ -42,6 +43,7 @@ class Verdict(Enum):
     PARTIAL = "partial restoration"
     ISOLATION_ONLY = "isolation only"
     IMPROVED = "improvement"
+    NORMAL = "return to normal"
     NONE = "no plan"
 
 

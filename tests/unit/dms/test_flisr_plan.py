@@ -22,7 +22,12 @@ from dms_toy import (
 
 from twin.dms.flisr import FlisrSettings, locate, make_plan, replan
 from twin.dms.plan import StepAction, StepPurpose, Verdict
+from twin.dms.zonegraph import zone_graph
+from twin.network.builder import NetworkBuilder
+from twin.network.model import Network, SwitchKind
 from twin.points.model import DoublePosition
+from twin.solvers import PowerFlowDivergedError, power_flow
+from twin.solvers.model import PowerFlowResult
 
 
 def test_plan__restores_all_healthy_customers():
@@ -366,3 +371,102 @@ def test_plan__stops_searching_and_says_so():
     plan = make_plan(network, seen, FlisrSettings(max_evaluations=1))
     assert "The search was cut short: there may be a better plan." in plan.why
     assert_sound(network, seen, plan)
+
+
+def test_plan__energises_nothing_that_a_hold_off_tag_keeps_dead():
+    """Live-line work behind S_2-3: N3 stays dead, though TIE_1 could supply it; N2 it may supply no more either."""
+    network = two_feeders()
+    seen = replace(observe_fault(network, line="L0-1"), hold_off=mask(network, ["S_2-3"]))
+    plan = make_plan(network, seen)
+    assert commands(plan) == ["open S_1-0", "open S_2-3"]
+    assert {"Z_L2-3", "Z_N3"} <= set(plan.isolated)
+    assert "S_2-3 bears a hold-off tag for live-line work: what it fed is not energised again." in plan.why
+
+
+def test_plan__does_not_reclose_a_feeder_head_with_a_hold_off_tag():
+    network = two_feeders()
+    seen = replace(observe_fault(network, line="L2-3"), hold_off=mask(network, ["CB_1"]))
+    plan = make_plan(network, seen)
+    assert not [c for c in commands(plan) if c.startswith("close")]
+    assert plan.customers_not_restored == 300
+
+
+def test_plan__does_not_close_a_tie_with_a_hold_off_tag():
+    network = two_feeders()
+    seen = replace(observe_fault(network, line="L1-2"), hold_off=mask(network, ["TIE_1"]))
+    assert commands(make_plan(network, seen)) == ["open S_1-2", "open S_2-1", "close CB_1"]
+
+
+def test_plan__keeps_away_from_another_fault():
+    """Feeder 1 is at fault on L1-2 and, not dealt with yet, on L2-3: N2 and N3 must not be energised by the tie."""
+    network = two_feeders()
+    seen = replace(observe_fault(network, line="L1-2"), faulted=(int(zone_graph(network).branch_zone[2]),))
+    plan = make_plan(network, seen)
+    assert set(commands(plan)) == {"open S_1-2", "open S_2-1", "open S_2-3", "open S_3-2", "close CB_1", "close TIE_1"}
+    assert plan.customers_restored == 200  # N1 by the head, N3 by the tie
+    assert_sound(network, seen, plan)
+
+
+class Believing:
+    """A power flow that never gives up: where there is no solution it hands over one of less demand.
+
+    What a solver's last iterate looks like when nobody asks whether it converged: plausible voltages, low losses.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._inner = power_flow(network)
+        self._p_kw = network.consumers.p_kw
+
+    def update(self, **inputs) -> None:
+        self._p_kw = inputs.get("p_kw", self._p_kw)
+        self._inner.update(**inputs)
+
+    def solve(self) -> PowerFlowResult:
+        for part in (1.0, 0.75, 0.5):
+            self._inner.update(p_kw=part * self._p_kw)
+            try:
+                return self._inner.solve()
+            except PowerFlowDivergedError:
+                continue
+            finally:
+                self._inner.update(p_kw=self._p_kw)
+        raise AssertionError("less demand does not help")
+
+
+def reactive_tie() -> Network:
+    """N2 (1 MW) can be supplied over TIE_1 (0.5 ohm) or TIE_2 (0.1 + 55j ohm), as far as the ratings go.
+
+    Over X = 55 ohm there is a solution up to V² / 2X = 100 / 110 = 0.91 MW only. With 0.75 MW there is one, with
+    losses of about 3 (43 A)² 0.1 ohm = 0.6 kW; TIE_1 loses 3 (58 A)² 0.5 ohm = 5 kW.
+    """
+    b = NetworkBuilder("trap")
+    for n in range(5):
+        b.node(f"N{n}", v_kv=10.0)
+    b.source("GRID", "N0")
+    ends = {"L0-1": (0, 1), "L1-2": (1, 2), "L0-3": (0, 3), "L2-3": (2, 3), "L0-4": (0, 4), "L2-4": (2, 4)}
+    ohm = {"L2-3": (0.5, 0.5), "L2-4": (0.1, 55.0)}
+    for name, (i, k) in ends.items():
+        r_ohm, x_ohm = ohm.get(name, (1e-3, 1e-3))
+        b.line(name, f"N{i}", f"N{k}", length_km=1.0, r_ohm_per_km=r_ohm, x_ohm_per_km=x_ohm, i_max_a=500.0)
+    for k, line in enumerate(("L0-1", "L0-3", "L0-4"), start=1):
+        b.switch(f"CB_{k}", SwitchKind.BREAKER, "N0", branch=line, feeder_head=True)
+    b.switch("S_1-2", SwitchKind.LOAD_BREAK_SWITCH, "N1", branch="L1-2")
+    b.switch("S_2-1", SwitchKind.LOAD_BREAK_SWITCH, "N2", branch="L1-2")
+    b.switch("TIE_1", SwitchKind.LOAD_BREAK_SWITCH, "N2", branch="L2-3", closed=False)
+    b.switch("TIE_2", SwitchKind.LOAD_BREAK_SWITCH, "N2", branch="L2-4", closed=False)
+    for n in (1, 2):
+        b.consumer(f"C{n}", f"N{n}", p_kw=1000.0, customers=100)
+    return b.build()
+
+
+def test_plan__takes_no_state_without_solution_though_the_wrong_one_has_smaller_losses():
+    network = reactive_tie()
+    seen, settings = observe_fault(network, line="L1-2"), FlisrSettings(v_min_pu=0.6)
+    deceived = make_plan(network, seen, settings, solver=Believing(network))
+    plan = make_plan(network, seen, settings)
+    assert commands(deceived)[-1] == "close TIE_2"
+    assert commands(plan)[-1] == "close TIE_1"
+    assert deceived.steps[-1].check.losses_kw < plan.steps[-1].check.losses_kw
+    alone = make_plan(network, seen.with_blocked([row(network, "TIE_1")]), settings)
+    assert "close TIE_2" not in commands(alone)
+    assert "closing TIE_2 would leave no power flow solution" in alone.explanation

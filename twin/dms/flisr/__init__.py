@@ -3,6 +3,7 @@
 from twin.dms.flisr.application import make_plan, replan
 from twin.dms.flisr.locate import locate
 from twin.dms.flisr.model import FlisrSettings, Location, Observation, ZoneCandidate, healthy_observation
+from twin.dms.flisr.normal import return_to_normal
 from twin.dms.flisr.trigger import FlisrTrigger, HeadSigns, TriggerState
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "locate",
     "make_plan",
     "replan",
+    "return_to_normal",
 ]

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from twin.dms.flisr.isolate import load_breaking, operable
+from twin.dms.flisr.isolate import closable, load_breaking, operable
 from twin.dms.flisr.model import Isolation, Observation
 from twin.dms.zonegraph import ZoneGraph
 from twin.network.model import Bools, Ints, Network
@@ -131,6 +131,7 @@ class _Contractor:
         self.zones = healthy_zones(graph, observation, isolation, self.opened)
         self.device, self.reclose = device, reclose
         self.usable = operable(observation) & load_breaking(network)
+        self.closable = closable(network, observation)
         dead = self.zones.dead
         self.inside = dead[graph.switch_a] & dead[graph.switch_b]
         self.joined = (observation.closed | ~observation.position_known) & ~self.opened & self.inside
@@ -208,7 +209,7 @@ class _Contractor:
         zones, seen = self.zones, self.seen
         a, b = self.graph.switch_a, self.graph.switch_b
         reachable = zones.dead | zones.live
-        rows = seen.open & self.usable & ~seen.tripped & ~seen.lockout & ~self.opened
+        rows = seen.open & self.closable & ~seen.tripped & ~seen.lockout & ~self.opened
         rows &= reachable[a] & reachable[b] & (zones.dead[a] | zones.dead[b]) & (a != b)
         rows[self.device] = False
         return [self._edge(s, labels) for s in np.flatnonzero(rows).tolist()]
@@ -217,7 +218,7 @@ class _Contractor:
         a, b = self.graph.sides[self.device]
         zones = self.zones
         supplied = (zones.live[a] and zones.dead[b]) or (zones.live[b] and zones.dead[a])
-        if not (self.reclose and supplied and self.usable[self.device] and self.seen.open[self.device]):
+        if not (self.reclose and supplied and self.closable[self.device] and self.seen.open[self.device]):
             return []
         return [self._edge(self.device, labels)]
 

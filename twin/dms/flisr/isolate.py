@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from twin.dms.flisr.locate import feeder_tree
 from twin.dms.flisr.model import Isolation, Location, Observation
 from twin.dms.zonegraph import ZoneGraph
 from twin.network.model import Bools, Network, SwitchKind
@@ -22,8 +25,13 @@ def load_breaking(network: Network) -> Bools:
 
 
 def operable(observation: Observation) -> Bools:
-    """Per switch: can be commanded and its answer believed."""
+    """Per switch: can be commanded, at least to open, and its answer believed."""
     return observation.remote & ~observation.blocked & observation.position_known
+
+
+def closable(network: Network, observation: Observation) -> Bools:
+    """Per switch: can be commanded to close under load."""
+    return operable(observation) & load_breaking(network) & ~observation.held_off
 
 
 def why_unusable(observation: Observation, switch: int) -> str:
@@ -36,8 +44,23 @@ def why_unusable(observation: Observation, switch: int) -> str:
 
 
 def isolate(network: Network, graph: ZoneGraph, observation: Observation, location: Location) -> Isolation:
-    """Open what surrounds the located area, growing it where a switch cannot be used."""
+    """Open what surrounds the located area and all else that has to stay dead; grow it where a switch is unusable."""
     return _Isolator(network, graph, observation).isolate(location)
+
+
+def kept_dead(network: Network, graph: ZoneGraph, observation: Observation) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Dead zones that live-line work or another fault forbids to energise, and sentences on the live-line work."""
+    live = graph.energised(observation.closed)
+    zones = dict.fromkeys(zone for zone in observation.faulted if not live[zone])
+    reasons: list[str] = []
+    for switch in np.flatnonzero(observation.held_off & observation.closed_before).tolist():
+        tree = feeder_tree(graph, observation, switch)
+        fed = [zone for zone in (tree.zone if tree else graph.sides[switch]) if not live[zone]]
+        zones.update(dict.fromkeys(fed))
+        if fed:
+            name = network.switches.names[switch]
+            reasons.append(f"{name} bears a hold-off tag for live-line work: what it fed is not energised again.")
+    return tuple(zones), tuple(reasons)
 
 
 @dataclass
@@ -47,9 +70,10 @@ class _Isolator:
     observation: Observation
 
     def isolate(self, location: Location) -> Isolation:
-        area = dict.fromkeys(location.area)
-        remarks: list[str] = []
         live = self.graph.energised(self.observation.closed)
+        others, reasons = kept_dead(self.network, self.graph, self.observation)
+        area = dict.fromkeys((*location.area, *others))
+        remarks = list(reasons)
         usable = self._usable(live)
         while True:
             obstacle = self._obstacle(area, usable)

@@ -43,7 +43,10 @@ class FlisrSettings(BaseModel):
     )
     drop_supplied: bool = Field(
         default=True,
-        description="Take supplied customers off to isolate behind a switch of unknown position, if more get theirs back",
+        description="Take supplied customers off to isolate an unknown switch, if more get theirs back",
+    )
+    close_loops: bool = Field(
+        default=False, description="Return to normal without interruption: close a loop to change over"
     )
     assume_first_section: bool = Field(
         default=True, description="Without any indication: take the section behind the feeder head (else: no plan)"
@@ -58,7 +61,9 @@ class Observation:
     position before the fault; ``tripped``: protection trip; ``lockout``: auto-reclose has given up;
     ``fault_forward``/``fault_reverse`` where ``indication_valid`` (there is an indicator, its value is good and
     belongs to this fault); ``remote``: can be commanded from here; ``blocked``: tagged, under local control
-    or failed, not to be operated.
+    or failed, not to be operated; ``hold_off``: tagged for live-line work (None: nowhere): it may be opened, but not
+    closed, and what it fed before the fault must not be energised again. ``faulted`` are zones with another fault,
+    known or possible: they stay dead as well.
     Per consumer: ``p_kw``/``q_kvar``, the demand estimated for just before the fault.
     Per generating unit: ``generation_kw``/``generation_kvar`` then (None: none). Units that lost their supply
     are taken as staying off while the plan is carried out. ``tap_position`` per transformer (None: as built).
@@ -80,6 +85,13 @@ class Observation:
     generation_kw: Floats | None = None
     generation_kvar: Floats | None = None
     tap_position: Ints | None = None
+    hold_off: Bools | None = None
+    faulted: tuple[int, ...] = ()
+
+    @property
+    def held_off(self) -> Bools:
+        """Per switch: tagged for live-line work."""
+        return np.zeros(len(self.position), np.bool_) if self.hold_off is None else self.hold_off
 
     @property
     def position_known(self) -> Bools:
