@@ -80,18 +80,21 @@ class CycleSimulator(mosaik_api_v3.Simulator):
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:
         """One cycle at mosaik time ``time``, which counts from the origin of this run."""
-        now = self.context.origin_ms + time
         received = {name: next(iter(sources.values())) for name, sources in inputs.get(ENTITY, {}).items()}
+        return self.run_cycle(time, received, received.pop("next_ms", None)) - self.context.origin_ms
+
+    def run_cycle(self, time: int, received: dict[str, Any], next_ms: SimTime | None) -> SimTime:
+        """One cycle at mosaik time ``time``; ``next_ms`` is when the next one is (None: this simulator says it).
+
+        Returns the time of the next cycle.
+        """
         try:
             with self.context.stopwatch.watch(self.PART):
-                next_ms = received.pop("next_ms", None)
-                self.outputs = self.cycle(now, received)
+                self.outputs = self.cycle(self.context.origin_ms + time, received)
         except BaseException as error:
             self.context.failure = self.context.failure or error
             raise
-        if next_ms is None:
-            next_ms = self.outputs["next_ms"]
-        return int(next_ms) - self.context.origin_ms
+        return int(self.outputs["next_ms"] if next_ms is None else next_ms)
 
     def cycle(self, now: SimTime, received: dict[str, Any]) -> dict[str, Any]:
         """Advance to ``now`` with what the others sent; return the outputs."""

@@ -92,11 +92,11 @@ class RecorderSimulator(CycleSimulator):
         self.now: SimTime = 0
         self.after_cycle: Callable[[SimTime], None] = lambda now: None
 
-    def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:
+    def run_cycle(self, time: int, received: dict[str, Any], next_ms: SimTime | None) -> SimTime:
         """One cycle; when it is done, so is everybody's."""
-        next_step = super().step(time, inputs, max_advance)
+        following = super().run_cycle(time, received, next_ms)
         self.after_cycle(self.now)
-        return next_step
+        return following
 
     def cycle(self, now: SimTime, received: dict[str, Any]) -> dict[str, Any]:
         self.now = now

@@ -23,7 +23,7 @@ import numpy as np
 from simulators.clock import OverrunPolicy, Pacer
 from simulators.grid.simulator import GridState
 from simulators.preparation import Preparation, prepare
-from simulators.world import Outputs, World, build_world, read_snapshot
+from simulators.world import Coupling, Outputs, World, build_world, read_snapshot
 from twin.errors import Blame, ExitCode, TwinError
 from twin.historian import JournalFile, ResultsWriteError, SampleFile, write_json, write_text
 from twin.journal import JournalEntry
@@ -72,7 +72,8 @@ class ProgramError(TwinError):
 class RunOptions:
     """How to run. ``speed`` 0 is as fast as it goes; ``protocol`` replaces every station's.
 
-    ``barrier_limit_s`` is how long a station may take, by the wall clock, to deliver what it announced.
+    ``barrier_limit_s`` is how long a station may take, by the wall clock, to deliver what it announced; ``coupling``
+    is whether mosaik steps the simulators as one or each for itself.
     """
 
     out: Path | None = None
@@ -83,6 +84,7 @@ class RunOptions:
     snapshot_at: tuple[SimTime, ...] = ()
     report: bool = True
     barrier_limit_s: float = BARRIER_LIMIT_S
+    coupling: Coupling = "bundled"
 
 
 @dataclass
@@ -190,6 +192,7 @@ class _Run:
             continue_from=options.continue_from,
             snapshot_at=options.snapshot_at,
             barrier_limit_s=options.barrier_limit_s,
+            coupling=options.coupling,
         )
         try:
             world.run()

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import mosaik
 import numpy as np
@@ -20,6 +20,7 @@ from mosaik.starters import PythonStarter
 
 from simulators.clock import ClockSimulator, Pacer
 from simulators.control_room.simulator import ControlRoomSimulator
+from simulators.coupling import Bundle
 from simulators.cycle import CycleSimulator, RunContext
 from simulators.director import DirectorSimulator
 from simulators.field.bank import FieldBank
@@ -81,6 +82,8 @@ NEXT_CYCLE = (
     ("field", "grid", ("closed", "closings", "regulation")),
     ("control_room", "field", ("tokens_down",)),
 )
+
+Coupling = Literal["bundled", "separate"]
 
 SNAPSHOT_VERSION = 2
 FREE_IN_A_BRANCH = {"description", "duration", "report"}
@@ -175,14 +178,16 @@ def build_world(
     continue_from: bytes | None = None,
     snapshot_at: Sequence[SimTime] = (),
     barrier_limit_s: float = BARRIER_LIMIT_S,
+    coupling: Coupling = "bundled",
 ) -> World:
     """Wire a world.
 
     ``protocol`` replaces the protocol of every station; ``continue_from`` is a snapshot of the same scenario;
     at each of ``snapshot_at`` (or the first cycle after it) the world leaves one in ``snapshots``;
-    ``barrier_limit_s`` is how long to wait, by the wall clock, for what was announced over a connection.
+    ``barrier_limit_s`` is how long to wait, by the wall clock, for what was announced over a connection;
+    ``coupling`` is whether mosaik steps the simulators as one or each for itself: the same journal, at another cost.
     """
-    builder = _Builder(preparation, outputs, pacer, protocol, barrier_limit_s)
+    builder = _Builder(preparation, outputs, pacer, protocol, barrier_limit_s, coupling)
     try:
         return builder.build(continue_from, sorted(snapshot_at))
     except BaseException:
@@ -200,12 +205,14 @@ class _Builder:
         pacer: Pacer,
         protocol: str | None,
         barrier_limit_s: float,
+        coupling: Coupling,
     ) -> None:
         self.p = preparation
         self.outputs = outputs
         self.pacer = pacer
         self.protocol = protocol
         self.barrier_limit_s = barrier_limit_s
+        self.coupling = coupling
         self.context = RunContext(preparation.time_base)
         self.threads: list[IoThread] = []
         self.acceptors: dict[str, Acceptor] = {}
@@ -277,7 +284,7 @@ class _Builder:
 
     # -- simulators --
 
-    def start(self, name: str, simulator: CycleSimulator) -> Any:
+    def start(self, name: str, simulator: CycleSimulator | Bundle) -> Any:
         """Start one simulator in mosaik; its only entity."""
         starter = PythonStarter(_Handed, kwargs={"simulator": simulator})
         return self.mosaik.start(starter, sim_id=name).World()
@@ -321,8 +328,11 @@ class _Builder:
         self.listen()
         simulators = self.make_simulators()
         initial = self.restore(simulators, continue_from) if continue_from else self.first_values(simulators)
-        entities = {name: self.start(name, simulator) for name, simulator in simulators.items()}
-        self.connect(entities, initial)
+        if self.coupling == "bundled":
+            self.start("world", Bundle(simulators, SAME_CYCLE, NEXT_CYCLE, initial))
+        else:
+            entities = {name: self.start(name, simulator) for name, simulator in simulators.items()}
+            self.connect(entities, initial)
         world = World(
             self.context,
             self.p.scenario.duration,
@@ -428,7 +438,7 @@ def read_snapshot(snapshot: bytes, preparation: Preparation, protocol: str | Non
 class _Handed:
     """Hands mosaik a simulator that is already made."""
 
-    def __new__(cls, simulator: CycleSimulator) -> Any:
+    def __new__(cls, simulator: CycleSimulator | Bundle) -> Any:
         return simulator
 
 

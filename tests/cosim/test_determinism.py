@@ -32,6 +32,12 @@ def test_same_seed__same_journal(harsh: Ran, tmp_path: Path) -> None:
     assert harsh.of("plan", outcome="done")
 
 
+def test_coupling__each_simulator_for_itself_gives_the_same_journal(harsh: Ran, tmp_path: Path) -> None:
+    separate = run(tmp_path, scenario(*EVENTS, duration="60 s", **HARSH), coupling="separate")
+    assert separate.journal == harsh.journal
+    assert (separate.folder / "samples.parquet").read_bytes() == (harsh.folder / "samples.parquet").read_bytes()
+
+
 def test_other_seed__other_journal_same_outcome(harsh: Ran, tmp_path: Path) -> None:
     other = run(tmp_path, scenario(*EVENTS, duration="60 s", seed=43, **HARSH))
     assert other.journal != harsh.journal
