@@ -206,14 +206,6 @@ class FieldBank:
         """
         self._scan.fail(point, reads)
 
-    def transducer_fails(self, point: str, reads: float | None) -> None:
-        """From now on a measurand shows ``reads`` times what it measures; None: always what it shows now.
-
-        Raises:
-            UnmeasurablePointError: no transducer measures this point.
-        """
-        self._scan.fail(point, reads)
-
     def indicator_fails(self, switch: int | str, mode: str | None) -> None:
         """The indicator is ``silent``, ``false`` (indicates forward at once) or ``reversed``; None repairs it.
 

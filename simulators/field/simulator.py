@@ -150,8 +150,6 @@ class FieldSimulator(CycleSimulator):
             self._bank.fail(data["switch"], data["fails_to"])
         elif action.kind == "device fault" and "measurement" in data:
             self._bank.transducer_fails(data["measurement"], data["reads"])
-        elif action.kind == "device fault" and "measurement" in data:
-            self._bank.transducer_fails(data["measurement"], data["reads"])
         elif action.kind == "device fault":
             self._bank.indicator_fails(data["indicator"], data["fails"])
         elif action.kind == "local":
