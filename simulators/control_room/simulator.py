@@ -65,7 +65,7 @@ class ControlRoomSimulator(CycleSimulator):
             events = self._links.advance(now)
         self._room.step(events, now)
         with self.context.stopwatch.watch("protocol"):
-            self._links.flush(now)
+            self._links.flush(now, self._room.front_end.take_addressed())
         tokens = self._links.take_handovers()
         return {
             "tokens_down": tokens,

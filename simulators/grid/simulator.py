@@ -310,13 +310,15 @@ class _SwitchPlaces:
         self._network = network
         self._at_branch = switches.branch >= 0
         self._branch = np.where(self._at_branch, switches.branch, 0)
-        self._side = np.where(self._at_branch, switches.side, 0)
+        self._from_side = ~self._at_branch | (switches.side == 0)
         self._nominal_kv = network.nodes.v_nominal_kv
 
     def _pick(self, closed: Bools, at_from: Floats, at_to: Floats) -> Floats:
-        ends = np.stack([at_from, at_to])
-        seen = np.asarray(ends[self._side, self._branch])
-        return np.where(closed & self._at_branch, seen, 0.0)
+        return np.where(closed & self._at_branch, self._seen(at_from, at_to), 0.0)
+
+    def _seen(self, at_from: Any, at_to: Any) -> Any:
+        """Of two arrays over the branches, the value at the end where each switch sits."""
+        return np.where(self._from_side, at_from[self._branch], at_to[self._branch])
 
     def measure(
         self, closed: Bools, flow: PowerFlowResult, v_pu: Floats, faults: list[ShortCircuitResult]
@@ -326,7 +328,7 @@ class _SwitchPlaces:
         into = np.zeros(len(closed), dtype=np.bool_)
         for result in faults:
             current = self._pick(closed, result.i_from_a, result.i_to_a)
-            towards = np.stack([result.into_from, result.into_to])[self._side, self._branch]
+            towards = self._seen(result.into_from, result.into_to)
             larger = current > i_fault_a
             i_fault_a = np.where(larger, current, i_fault_a)
             into = np.where(larger, towards, into)

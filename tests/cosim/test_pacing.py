@@ -37,7 +37,7 @@ def test_overrun_fail__exit_code_6(twin: CommandLine) -> None:
     assert "ms late against the wall clock" in " ".join(twin.out.split())
     told = json.loads(Path("results/run.json").read_text())
     assert (told["status"], told["exit_code"]) == ("broken", 6)
-    assert told["message"].startswith("the cycle at 00:00:0")
+    assert told["message"].startswith("the cycle at 00:00:")
     assert list(lines_of(Path("results/journal.jsonl")))
     assert "late against the wall clock" in Path("results/report.html").read_text()
 

@@ -20,6 +20,7 @@ from twin.transport import (
     Handover,
     LockstepChannel,
     TelecontrolPath,
+    Timetable,
 )
 
 RECONNECT_MS = 5_000
@@ -99,11 +100,24 @@ class LockstepLinks:
             station: _Line(session, endpoints[station], LockstepChannel(station, paths[station], limit_s))
             for station, session in sessions.items()
         }
+        self._times = Timetable(self._lines, self._times_of)
+        self._spoke: dict[str, None] = {}
+        self._spoke_before: dict[str, None] = {}
+
+    def _times_of(self, station: str) -> tuple[SimTime, SimTime]:
+        line = self._lines[station]
+        return line.next_due(), line.next_wanted()
+
+    def _touched(self, station: str) -> _Line:
+        """A line that something happens to now."""
+        self._times.touch(station)
+        self._spoke[station] = None
+        return self._lines[station]
 
     def start(self, now: SimTime) -> None:
         """Dial every station at ``now``."""
-        for line in self._lines.values():
-            line.dial_at = now
+        for station in self._lines:
+            self._touched(station).dial_at = now
 
     def accept(self, tokens: Iterable[Handover]) -> None:
         """Wait for what the stations announced.
@@ -112,37 +126,37 @@ class LockstepLinks:
             BarrierTimeoutError: a station did not deliver.
         """
         for token in tokens:
-            self._lines[token.station].channel.accept(token)
+            self._touched(token.station).channel.accept(token)
 
     def advance(self, now: SimTime) -> list[LinkEvent]:
         """Everything that happens on the links up to ``now``."""
-        events: list[LinkEvent] = []
-        for line in self._lines.values():
-            if line.next_due() <= now:
-                line.advance(now)
-            events += line.session.take_events()
-        return events
+        for station in self._times.due(now):
+            self._touched(station).advance(now)
+        asked = {**self._spoke_before, **self._spoke}
+        return [event for name, line in self._lines.items() if name in asked for event in line.session.take_events()]
 
-    def flush(self, now: SimTime) -> None:
-        """Send what the control room gave to the sessions at ``now``."""
-        for line in self._lines.values():
-            line.flush(now, urgent=True)
+    def flush(self, now: SimTime, addressed: Iterable[str] | None = None) -> None:
+        """Send what the control room gave to the sessions of ``addressed`` (None: to any of them)."""
+        for station in self._lines if addressed is None else addressed:
+            self._touched(station).flush(now, urgent=True)
 
     def cut(self, station: str, start_ms: SimTime, end_ms: SimTime) -> None:
         """The telecontrol path from a station is dead for a while."""
-        self._lines[station].channel.path.cut(start_ms, end_ms)
+        self._touched(station).channel.path.cut(start_ms, end_ms)
 
     def worsen(self, station: str, condition: Condition) -> None:
         """The telecontrol path from a station is under a condition for a while."""
-        self._lines[station].channel.path.worsen(condition)
+        self._touched(station).channel.path.worsen(condition)
 
     def take_handovers(self) -> list[Handover]:
         """The barrier tokens for the field."""
-        return [token for line in self._lines.values() for token in line.channel.take_handovers()]
+        asked = {**self._spoke_before, **self._spoke}
+        self._spoke_before, self._spoke = self._spoke, {}
+        return [t for name, line in self._lines.items() if name in asked for t in line.channel.take_handovers()]
 
     def next_wanted(self) -> SimTime:
         """When a simulation step is wanted for something in flight, or for a session's own timers."""
-        return min((line.next_wanted() for line in self._lines.values()), default=NEVER)
+        return self._times.next_wanted()
 
     def close(self) -> None:
         """Hang up everywhere."""
@@ -165,7 +179,7 @@ class LockstepLinks:
         ports: dict[str, int] = {}
         tokens: list[Handover] = []
         for station, saved in state.items():
-            line = self._lines[station]
+            line = self._touched(station)
             line.dial_at = saved["dial_at"]
             line.channel.restore(saved["channel"])
             again, port = line.channel.hand_over_again(partial(line.endpoint.dial, station))

@@ -20,6 +20,7 @@ from twin.transport import (
     Handover,
     LockstepChannel,
     TelecontrolPath,
+    Timetable,
 )
 
 
@@ -132,6 +133,19 @@ class LockstepStations:
             station: _Host(outstation, acceptors[station], paths[station], limit_s)
             for station, outstation in outstations.items()
         }
+        self._times = Timetable(self._hosts, self._times_of)
+        self._spoke: dict[str, None] = {}
+        self._spoke_before: dict[str, None] = {}
+
+    def _times_of(self, station: str) -> tuple[SimTime, SimTime]:
+        host = self._hosts[station]
+        return host.next_due(), host.next_wanted()
+
+    def _touched(self, station: str) -> _Host:
+        """A station that something happens to now."""
+        self._times.touch(station)
+        self._spoke[station] = None
+        return self._hosts[station]
 
     def accept(self, tokens: Iterable[Handover]) -> None:
         """Take new connections and wait for what the control room announced.
@@ -140,47 +154,46 @@ class LockstepStations:
             BarrierTimeoutError: a connection did not deliver.
         """
         for token in tokens:
-            self._hosts[token.station].accept(token)
+            self._touched(token.station).accept(token)
 
     def next_due(self) -> SimTime:
         """When :meth:`advance` has something to do."""
-        return min((host.next_due() for host in self._hosts.values()), default=NEVER)
+        return self._times.next_due()
 
     def next_wanted(self) -> SimTime:
         """When a simulation step is wanted for something in flight."""
-        return min((host.next_wanted() for host in self._hosts.values()), default=NEVER)
+        return self._times.next_wanted()
 
     def advance(self, now: SimTime) -> None:
         """Deliver everything due by ``now``."""
-        for host in self._hosts.values():
-            if host.next_due() <= now:
-                host.advance(now)
+        for station in self._times.due(now):
+            self._touched(station).advance(now)
 
     def update(self, samples: Sequence[Sample], now: SimTime) -> None:
         """Hand new values to their stations and send them; measured values alone ask for no extra step."""
         for station, group in groupby(sorted(samples, key=lambda s: s.station), key=lambda s: s.station):
             batch = list(group)
-            host = self._hosts[station]
+            host = self._touched(station)
             host.outstation.update(batch, now)
             host.flush(now, urgent=any(sample.point not in self._measured for sample in batch))
 
     def finished(self, station: str, ticket: int, success: bool, now: SimTime) -> None:
         """A device finished an operation."""
-        host = self._hosts[station]
+        host = self._touched(station)
         host.outstation.finished(ticket, success, now)
         host.flush(now, urgent=True)
 
     def cut(self, station: str, start_ms: SimTime, end_ms: SimTime) -> None:
         """The telecontrol path to a station is dead for a while."""
-        self._hosts[station].channel.path.cut(start_ms, end_ms)
+        self._touched(station).channel.path.cut(start_ms, end_ms)
 
     def worsen(self, station: str, condition: Condition) -> None:
         """The telecontrol path to a station is under a condition for a while."""
-        self._hosts[station].channel.path.worsen(condition)
+        self._touched(station).channel.path.worsen(condition)
 
     def half_open(self, station: str, now: SimTime) -> None:
         """A station forgets its connection; the control room is not told."""
-        self._hosts[station].forget(now)
+        self._touched(station).forget(now)
 
     def misbehave(self, station: str, misbehaviour: Misbehaviour, now: SimTime) -> None:
         """A station begins to do something wrong.
@@ -188,7 +201,7 @@ class LockstepStations:
         Raises:
             NotMisbehavingError: the station was not made for that.
         """
-        host = self._hosts[station]
+        host = self._touched(station)
         if not isinstance(host.outstation, MisbehavingOutstation):
             raise NotMisbehavingError(station)
         host.outstation.misbehave(misbehaviour, now)
@@ -196,7 +209,9 @@ class LockstepStations:
 
     def take_handovers(self) -> list[Handover]:
         """The barrier tokens for the control room."""
-        return [token for host in self._hosts.values() for token in host.channel.take_handovers()]
+        asked = {**self._spoke_before, **self._spoke}
+        self._spoke_before, self._spoke = self._spoke, {}
+        return [t for name, host in self._hosts.items() if name in asked for t in host.channel.take_handovers()]
 
     def close(self) -> None:
         """Close every connection and listener."""
@@ -214,7 +229,7 @@ class LockstepStations:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`snapshot`; :meth:`rewire` gives the standing connections their new wires."""
         for station, saved in state.items():
-            host = self._hosts[station]
+            host = self._touched(station)
             host.outstation.restore(saved["outstation"])
             host.channel.restore(saved["channel"])
             host.take_over(host.outstation.sessions[0] if host.outstation.sessions else None)
@@ -225,4 +240,4 @@ class LockstepStations:
         Connections that the field had not learnt of yet wait for their barrier tokens.
         """
         for station, port in ports.items():
-            self._hosts[station].rewire(port)
+            self._touched(station).rewire(port)

@@ -136,6 +136,7 @@ class FrontEnd:
         self._record = record
         self._statistics = {station: SessionStatistics() for station in self.sessions}
         self._doubted: dict[str, None] = {}
+        self._addressed: dict[str, None] = {}
         self._outcomes: deque[Command] = deque(maxlen=_OUTCOMES_KEPT)
 
     # -- the way in -----------------------------------------------------------------------------------------------
@@ -242,6 +243,7 @@ class FrontEnd:
         doubted, self._doubted = sorted(self._doubted), {}
         for station in doubted:
             if self._statistics[station].state is SessionState.INTERROGATED:
+                self._addressed[station] = None
                 self.sessions[station].interrogate(now)
 
     def tick(self, now: SimTime) -> None:
@@ -255,6 +257,11 @@ class FrontEnd:
             self.alarms.on_outcome(command, now)
             self._outcomes.append(command)
         self.alarms.scan(now)
+
+    def take_addressed(self) -> list[str]:
+        """The stations whose sessions were given something to send since the last call, in order, once."""
+        addressed, self._addressed = list(self._addressed), {}
+        return addressed
 
     def take_outcomes(self) -> list[Command]:
         """The commands that have reached an outcome since the last call, in order, once (the last thousand)."""
@@ -289,6 +296,7 @@ class FrontEnd:
             statistics.actions_dropped += 1
             return
         statistics.actions += 1
+        self._addressed[action.command.station] = None
         if action.kind is ActionKind.SELECT:
             session.select(action.command, now)
         elif action.kind is ActionKind.OPERATE:

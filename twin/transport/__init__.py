@@ -10,6 +10,7 @@ from twin.transport.channel import (
 )
 from twin.transport.sockets import ConnectionFailedError, IoThread, Listener, ListenError, SocketWire, TcpEndpoint
 from twin.transport.telecontrol import Condition, Cut, TelecontrolPath
+from twin.transport.timing import Timetable
 from twin.transport.wire import Acceptor, Endpoint, MemoryListener, MemoryWire, Wire, WireClosedError, memory_pair
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "SocketWire",
     "TcpEndpoint",
     "TelecontrolPath",
+    "Timetable",
     "Wire",
     "WireClosedError",
     "memory_pair",

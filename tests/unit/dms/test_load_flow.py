@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from dms_telemetry import Plant
 from dms_toy import ToyLine, build, row, two_feeders
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from twin.dms.load_flow import (
@@ -230,6 +230,7 @@ def plant(name: str) -> tuple[Plant, LoadFlow]:
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.0, 1.0), currents=st.floats(0.0, 1.0))
+@example(seed=749, share=1.0, currents=1.0)  # currents alone, and a start that the network cannot carry
 @pytest.mark.parametrize("name", ["cigre_mv", "mv_oberrhein"])
 def test_head_currents__are_recovered_from_wrong_starts(name: str, seed: int, share: float, currents: float) -> None:
     """Random true demand, random meters besides the heads, some of which read a current only, random wrong starts."""

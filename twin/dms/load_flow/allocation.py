@@ -18,6 +18,7 @@ import numpy as np
 
 from twin.errors import TwinError
 from twin.network.model import Bools, Floats, Ints
+from twin.solvers.model import PowerFlowDivergedError
 
 _STEP = 10.0
 """The most that demand grows or shrinks by in one round."""
@@ -57,6 +58,8 @@ class Flows:
     q_kvar: Floats
     i_a: Floats
 
+
+_MOST_HALVINGS = 20
 
 Solve = Callable[[Floats, Floats], Flows]
 """From P and Q of the elements to the flows at the channels; one power flow."""
@@ -99,8 +102,9 @@ def allocate(
         return Allocated(p_kw, q_kvar, off, 0)
     own = _Own(readings.parent, channel, weight)
     p_kw, q_kvar = _first_guess(own, readings, (p_kw, q_kvar), fed_in or (np.zeros(own.n), np.zeros(own.n)))
+    guessed = (channel >= 0) & np.isnan(readings.p_kw)[channel]
     for rounds in range(1, max_rounds + 1):
-        flows = solve(p_kw, q_kvar)
+        p_kw, q_kvar, flows = _solvable(solve, p_kw, q_kvar, guessed)
         target_p, target_q = _targets(readings, flows)
         miss_p, miss_q = target_p - flows.p_kw, target_q - flows.q_kvar
         size = np.maximum(np.hypot(target_p, target_q), 1e-3 * max(float(np.hypot(target_p, target_q).max()), 1e-6))
@@ -112,6 +116,20 @@ def allocate(
         p_kw = own.grown(p_kw, miss_p)
         q_kvar = own.grown(q_kvar, miss_q)
     raise AllocationDivergedError(worst, float(off[worst]), max_rounds)
+
+
+def _solvable(solve: Solve, p_kw: Floats, q_kvar: Floats, guessed: Bools) -> tuple[Floats, Floats, Flows]:
+    """The flows, with ``guessed`` elements halved until there is a solution: a current does not say the power.
+
+    Raises:
+        PowerFlowDivergedError: there is none whatever they take.
+    """
+    for _ in range(_MOST_HALVINGS if guessed.any() else 0):
+        try:
+            return p_kw, q_kvar, solve(p_kw, q_kvar)
+        except PowerFlowDivergedError:
+            p_kw, q_kvar = np.where(guessed, 0.5 * p_kw, p_kw), np.where(guessed, 0.5 * q_kvar, q_kvar)
+    return p_kw, q_kvar, solve(p_kw, q_kvar)
 
 
 def own_parts(parent: Ints, flow: Floats) -> Floats:
