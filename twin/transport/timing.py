@@ -23,10 +23,6 @@ class Timetable:
         """Something happened to a station."""
         self._stale[station] = None
 
-    def touch_all(self) -> None:
-        """Something may have happened to any station."""
-        self._stale = dict.fromkeys(self._due)
-
     def _refresh(self) -> None:
         if self._stale:
             for station in self._stale:
