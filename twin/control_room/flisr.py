@@ -6,45 +6,34 @@ The decisions are those of ``twin.dms.flisr``; here is when it is asked, and wha
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from twin.control_room.desk import Host
+from twin.control_room.desk import Finding, Findings, Host
+from twin.control_room.incident import Incident, restored
 from twin.control_room.plans import Course, PlanState
 from twin.control_room.settings import FlisrDeskSettings
-from twin.dms.flisr import Location, Observation, ZoneCandidate, locate, make_plan
-from twin.dms.flisr.trigger import FlisrTrigger, TriggerState
+from twin.dms.flisr import Location, Observation, locate, make_plan, return_to_normal
+from twin.dms.flisr.locate import feeder_tree
+from twin.dms.flisr.trigger import FlisrTrigger, HeadSigns, TriggerState
 from twin.dms.load_estimate import DemandEstimate, demand_behind_heads
 from twin.dms.load_flow import LoadFlow
+from twin.dms.plan import Plan
+from twin.dms.zonegraph import zone_graph
 from twin.journal import JournalEntry
 from twin.network.model import Bools
 from twin.network.topology import Topology
+from twin.points.model import DoublePosition
 from twin.solvers import power_flow
-from twin.timebase import SimTime
+from twin.timebase import NEVER, SimTime
 
 SHEDDING = "load_shedding.active"
 """The calculated point of load shedding that is 1 while feeders are off by it."""
 
 
-@dataclass
-class Incident:
-    """One fault from the trip of its feeder head (``device``, a switch row) until the next one there.
-
-    ``closed_before`` and the demand are those before the fault: plans change the positions and measurements that
-    they were taken from.
-    """
-
-    device: int
-    trip_t_ms: SimTime
-    closed_before: list[bool]
-    p_kw: list[float]
-    q_kvar: list[float]
-    plan_id: str = ""
-    replans: int = 0
-    failed: list[str] = field(default_factory=list)
-    location: Location | None = None
+_CALM = (TriggerState.QUIET, TriggerState.STARTED)
 
 
 class FlisrDesk:
@@ -60,8 +49,13 @@ class FlisrDesk:
         self._solver = power_flow(host.network)
         self._topology = Topology(host.network)
         self._load_flow = LoadFlow(host.network, self._solver)
+        self._graph = zone_graph(host.network)
         self._trigger = FlisrTrigger(settings.settle_ms)
+        self._findings = Findings("flisr", host.record)
         self._incidents: dict[int, Incident] = {}
+        self._earlier: list[Incident] = []
+        self._look_again: SimTime = NEVER
+        self._positions = b""
 
     # -- noticing -------------------------------------------------------------------------------------------------
 
@@ -69,10 +63,41 @@ class FlisrDesk:
         """Show the trigger what has arrived; to be called after the watch has followed."""
         signs = self._watch.head_signs()
         for head in sorted(signs):
+            if (
+                self._trigger.state(head) is TriggerState.STARTED
+                and signs[head].lost
+                and self._was_closed_by_plan(head)
+            ):
+                self._trigger.observe(head, HeadSigns(), now)  # it closed and tripped again between two looks
+            before = self._trigger.state(head)
             self._trigger.observe(head, signs[head], now)
+            if before in _CALM and self._trigger.state(head) not in _CALM:
+                self._stop_for(head, now)
         moved = self._watch.take_new_indications()
         if moved.any():
             self._note_evidence(moved, now)
+
+    def _was_closed_by_plan(self, head: str) -> bool:
+        """The plan's step that closes ``head`` is done, or it is under way and there is a new trip already."""
+        row = self._network.switches.names.index(head)
+        incident = self._incidents.get(row)
+        course = self._plans.course(incident.plan_id) if incident else None
+        if incident is None or course is None:
+            return False
+        closing = (head, float(DoublePosition.CLOSED))
+        number = next((n for n, step in enumerate(course.steps, 1) if (step.target, step.value) == closing), NEVER)
+        is_done = course.next_step > number or (course.next_step == number and course.state is PlanState.DONE)
+        return is_done or (course.next_step == number and self._tripped_at(row) > incident.latest_trip_t_ms)
+
+    def _tripped_at(self, row: int) -> SimTime:
+        return int(self._watch.trip.source_t_ms()[row])
+
+    def _stop_for(self, head: str, now: SimTime) -> None:
+        """A feeder head has tripped: no running plan was checked for that. That of its own feeder is void."""
+        for incident in self._incidents.values():
+            if self._is_running(incident):
+                self._plans.stop(incident.plan_id, f"{head} has tripped", now)
+                incident.waits = self._name(incident) != head
 
     def _note_evidence(self, moved: Bools, now: SimTime) -> None:
         """An indication belongs to the feeder that its switch was fed by."""
@@ -87,30 +112,102 @@ class FlisrDesk:
 
         One whose feeder head cannot be read has to wait, and so have all while load is shed.
         """
+        self._see_what_is_over()
+        inhibited = self._why_inhibited() if self._is_busy(now) else ""
+        self._hold(inhibited, now)
+        if not inhibited:
+            self._resume(now)
         if self._trigger.next_due() > now:
             return
-        readable = {} if self._is_inhibited() else self._watch.head_signs()
+        readable = {} if inhibited else self._watch.head_signs()
         for row in np.flatnonzero(self._network.switches.feeder_head).tolist():
             name = self._network.switches.names[row]
             if name not in readable and self._trigger.state(name) is TriggerState.SETTLING:
                 self._trigger.note_evidence(name, now)
-        for name in self._trigger.due(now):
-            self._open(self._network.switches.names.index(name), now)
+        opened = [self._open(self._network.switches.names.index(name), now) for name in self._trigger.due(now)]
+        for incident in opened:  # all are located before the first is planned: each keeps away from the others
+            self._locate(incident, now)
+        for incident in opened:
+            self._plan(incident, now)
 
-    def _is_inhibited(self) -> bool:
-        """While load is shed, what FLISR would restore is off for a reason."""
-        return SHEDDING in self._database and self._database.good(SHEDDING) and self._database.value(SHEDDING) == 1.0
+    def _see_what_is_over(self) -> None:
+        """A section that somebody has energised again is no longer at fault."""
+        positions = self._watch.positions().tobytes()
+        standing = [i for i in self._all() if not i.over]
+        if not standing or positions == self._positions:
+            return
+        self._positions = positions
+        closed = self._watch.position.good() & (self._watch.position.values() == DoublePosition.CLOSED)
+        live = self._graph.energised(closed)
+        for incident in standing:
+            area = list(incident.area)
+            incident.over = bool(live[area].any()) if area else bool(closed[incident.device])
+
+    def _all(self) -> list[Incident]:
+        return [*self._earlier, *self._incidents.values()]
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def _is_busy(self, now: SimTime) -> bool:
+        return self._trigger.next_due() <= now or any(i.waits or self._is_running(i) for i in self._incidents.values())
+
+    def _is_running(self, incident: Incident) -> bool:
+        course = self._plans.course(incident.plan_id)
+        return course is not None and course.state is PlanState.RUNNING
+
+    def _why_inhibited(self) -> str:
+        """Why FLISR must not restore now: what is off was shed for a reason. Empty if it may."""
+        shed = np.flatnonzero(self._watch.shed())
+        if shed.size:
+            names = ", ".join(self._network.switches.names[row] for row in shed)
+            return f"under-frequency relays have opened {names}"
+        active = SHEDDING in self._database and self._database.good(SHEDDING) and self._database.value(SHEDDING) == 1.0
+        return "load shedding is in progress" if active else ""
+
+    def _hold(self, inhibited: str, now: SimTime) -> None:
+        """Stop what runs and say what waits; or take that back."""
+        waiting = [name for name in self._heads() if inhibited and self._trigger.state(name) is TriggerState.SETTLING]
+        for incident in self._incidents.values() if inhibited else ():
+            if self._is_running(incident):
+                self._plans.stop(incident.plan_id, inhibited, now)
+                incident.waits = True
+            if incident.waits:
+                waiting.append(self._name(incident))
+        self._look_again = now + self._settings.settle_ms if waiting else NEVER
+        why = f"FLISR waits because {inhibited}."
+        self._findings.update([Finding(name, "flisr_inhibited", why) for name in dict.fromkeys(waiting)], now)
+
+    def _heads(self) -> list[str]:
+        switches = self._network.switches
+        return [switches.names[row] for row in np.flatnonzero(switches.feeder_head).tolist()]
+
+    def _resume(self, now: SimTime) -> None:
+        """Plan for the faults that had to wait, once their stopped plan has ended and no other fault unfolds."""
+        waiting = [i for i in self._incidents.values() if i.waits]
+        if not waiting:
+            return
+        if any(self._trigger.state(head) not in _CALM for head in self._watch.head_signs()):
+            self._look_again = now + self._settings.settle_ms
+            return
+        for incident in [i for i in waiting if not self._is_running(i)]:
+            incident.waits = False
+            course = self._plans.course(incident.plan_id)
+            if course is None or course.state is not PlanState.DONE:
+                self._plan(incident, now)
 
     def run_now(self, now: SimTime) -> None:
         """Answers faults only."""
 
     def next_event(self) -> SimTime:
         """When :meth:`step` has something to do; ``NEVER`` if only telemetry can change that."""
-        return self._trigger.next_due()
+        return min(self._trigger.next_due(), self._look_again)
 
     # -- dealing --------------------------------------------------------------------------------------------------
 
-    def _open(self, device: int, now: SimTime) -> None:
+    def _open(self, device: int, now: SimTime) -> Incident:
+        if device in self._incidents:
+            self._earlier.append(self._incidents.pop(device))
+        self._earlier = [i for i in self._earlier if not i.over]
         before, demand = self._watch.closed_before, self._demand()
         incident = Incident(
             device,
@@ -120,21 +217,94 @@ class FlisrDesk:
             demand.q_kvar.tolist(),
         )
         self._incidents[device] = incident
-        self._plan(incident, now)
+        return incident
+
+    def _locate(self, incident: Incident, now: SimTime) -> Location:
+        if incident.location is None:
+            seen = self._observe(incident, now)
+            incident.location = locate(self._network, seen, self._settings.limits, device=incident.device)
+            self._note_location(incident, now)
+        return incident.location
 
     def _plan(self, incident: Incident, now: SimTime) -> None:
-        seen = self._observe(incident, now)
+        """Make the plan that is wanted now: restoration, or after repair the return to normal."""
+        if self._why_inhibited():
+            incident.waits = True
+            self._look_again = now + self._settings.settle_ms
+            return
+        location = self._locate(incident, now)
+        seen = replace(self._observe(incident, now), faulted=self._faulted(incident, now))
         if incident.failed:
             seen = seen.with_blocked([self._network.switches.names.index(name) for name in incident.failed])
-        settings = self._settings.limits
-        if incident.location is None:
-            incident.location = locate(self._network, seen, settings, device=incident.device)
-            self._note_location(incident, now)
-        plan = make_plan(self._network, seen, settings, location=incident.location, solver=self._solver)
+        if incident.repaired:
+            self._propose(incident, self._return_plan(incident, seen), now)
+            return
+        limits = self._settings.limits
+        self._propose(incident, make_plan(self._network, seen, limits, location=location, solver=self._solver), now)
+
+    def _propose(self, incident: Incident, plan: Plan, now: SimTime) -> None:
         if self._plans.course(plan.plan_id):  # refused at once, so made in the same instant
             plan = replace(plan, plan_id=f"{plan.plan_id}-{incident.replans + 1}")
         incident.plan_id = plan.plan_id
+        incident.latest_trip_t_ms = self._tripped_at(incident.device)
+        incident.operated = list(dict.fromkeys([*incident.operated, *(step.equipment for step in plan.steps)]))
         self._plans.propose(plan, self._settings.mode, now)
+
+    def _faulted(self, incident: Incident, now: SimTime) -> tuple[int, ...]:
+        """Zones that another fault makes unsafe: isolated ones, and feeders whose fault is not located yet."""
+        zones: dict[int, None] = {}
+        for other in self._all():
+            if other is incident or other.over:
+                continue
+            zones.update(dict.fromkeys(other.area or self._behind(other.device, other)))
+        for row in np.flatnonzero(self._network.switches.feeder_head).tolist():
+            state = self._trigger.state(self._network.switches.names[row])
+            if row != incident.device and state not in _CALM:
+                zones.update(dict.fromkeys(self._behind(row, incident)))
+        return tuple(zones)
+
+    def _behind(self, device: int, incident: Incident) -> tuple[int, ...]:
+        """Zones fed through ``device`` before ``incident``."""
+        tree = feeder_tree(self._graph, np.array(incident.closed_before, dtype=np.bool_), device)
+        return tree.zone if tree else ()
+
+    # -- after repair -----------------------------------------------------------------------------------------------
+
+    def on_repaired(self, place: str, now: SimTime) -> None:
+        """The dispatcher reports the fault at ``place`` (a line, a transformer or a node) as repaired."""
+        zone = self._zone_of(place)
+        found = [i for i in self._all() if not i.repaired and self._may_hold(i, zone)]
+        data = {"feeder": self._name(found[-1])} if found else {"why": "no fault is known there"}
+        self._record(JournalEntry(now, "control_room", "repaired", place, data))
+        if not found:
+            return
+        incident = found[-1]
+        incident.repaired = incident.over = True
+        incident.replans = 0
+        if incident in self._earlier:  # it is followed again
+            self._earlier.remove(incident)
+            self._earlier += [self._incidents[incident.device]]
+            self._incidents[incident.device] = incident
+        self._plan(incident, now)
+
+    def _zone_of(self, place: str) -> int:
+        network = self._network
+        if place in network.branch_names:
+            return int(self._graph.branch_zone[network.branch_names.index(place)])
+        return int(self._graph.node_zone[network.nodes.names.index(place)]) if place in network.nodes.names else -1
+
+    def _may_hold(self, incident: Incident, zone: int) -> bool:
+        return zone in (incident.area or self._behind(incident.device, incident))
+
+    def _return_plan(self, incident: Incident, seen: Observation) -> Plan:
+        """Back to where the switches of the incident's plans and its feeder head stood before the fault."""
+        names = self._network.switches.names
+        rows = [incident.device, *(names.index(name) for name in incident.operated)]
+        wanted = seen.closed.copy()
+        wanted[rows] = seen.closed_before[rows]
+        title = f"Return {self._name(incident)} to normal"
+        plan = return_to_normal(self._network, seen, wanted, self._settings.limits, title=title, solver=self._solver)
+        return replace(plan, plan_id=f"flisr-{self._name(incident)}-return-{seen.t_ms}")
 
     def _observe(self, incident: Incident, now: SimTime) -> Observation:
         seen = self._watch.observe(now, incident.trip_t_ms, np.array(incident.p_kw), np.array(incident.q_kvar))
@@ -142,7 +312,7 @@ class FlisrDesk:
 
     def on_failed(self, course: Course, now: SimTime) -> None:
         """A plan's switch did not operate: plan anew without it, a limited number of times."""
-        for incident in self._incidents.values():
+        for incident in list(self._incidents.values()):
             if incident.plan_id != course.plan_id:
                 continue
             incident.failed.append(course.failed_switch)
@@ -152,10 +322,10 @@ class FlisrDesk:
 
     def on_station_back(self, switches: Collection[str], now: SimTime) -> None:
         """A station can be reached again: plan anew where the last plan failed, or where there was none."""
-        for incident in self._incidents.values():
+        for incident in list(self._incidents.values()):
             course = self._plans.course(incident.plan_id)
             stuck = course is not None and (course.state is PlanState.FAILED or not course.steps)
-            if not stuck:
+            if not stuck or incident.waits or (incident.over and not incident.repaired):
                 continue
             incident.failed = [name for name in incident.failed if name not in switches]
             incident.replans = 0
@@ -188,21 +358,20 @@ class FlisrDesk:
 
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-able data."""
-        incidents = [asdict(incident) for incident in self._incidents.values()]
-        return {"trigger": self._trigger.snapshot(), "incidents": incidents}
+        return {
+            "trigger": self._trigger.snapshot(),
+            "incidents": [asdict(incident) for incident in self._incidents.values()],
+            "earlier": [asdict(incident) for incident in self._earlier],
+            "findings": self._findings.snapshot(),
+            "look_again": self._look_again,
+            "positions": np.frombuffer(self._positions, dtype=np.int32).tolist(),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`snapshot`."""
         self._trigger.restore(state["trigger"])
-        self._incidents = {row["device"]: _incident(row) for row in state["incidents"]}
-
-
-def _incident(row: Mapping[str, Any]) -> Incident:
-    saved = row["location"]
-    if saved is None:
-        return Incident(**row)
-    candidates = tuple(
-        ZoneCandidate(c["zone"], c["probability"], tuple(c["nodes"]), tuple(c["branches"])) for c in saved["candidates"]
-    )
-    location = Location(saved["device"], candidates, tuple(saved["area"]), saved["sentence"])
-    return Incident(**{**row, "location": location})
+        self._incidents = {row["device"]: restored(row) for row in state["incidents"]}
+        self._earlier = [restored(row) for row in state["earlier"]]
+        self._findings.restore(state["findings"])
+        self._look_again = state["look_again"]
+        self._positions = np.array(state["positions"], dtype=np.int32).tobytes()

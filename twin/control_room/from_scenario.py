@@ -116,5 +116,7 @@ def flisr_settings(block: FlisrScenario) -> FlisrDeskSettings:
         max_cuts=block.max_cuts,
         reclose_feeder_head=block.reclose_feeder_head,
         assume_first_section=block.assume_first_section,
+        close_loops=block.close_loops,
+        drop_supplied=block.drop_supplied,
     )
     return FlisrDeskSettings(mode=block.mode, settle_ms=block.settle, limits=limits)

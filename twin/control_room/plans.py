@@ -48,7 +48,7 @@ class Step:
 
 @dataclass
 class Course:
-    """One plan on its way. ``next_step`` counts the steps that were started."""
+    """One plan on its way. ``next_step`` counts the steps that were started; ``stop`` is why no further one is."""
 
     plan_id: str
     application: str
@@ -59,6 +59,7 @@ class Course:
     failed_switch: str = ""
     retries: int = 0
     retry_at: SimTime = NEVER
+    stop: str = ""
 
 
 @dataclass
@@ -128,6 +129,16 @@ class PlanDesk:
         for course in self._chosen(plan_id):
             self._end(course, PlanState.REJECTED, "rejected by the operator", now)
 
+    def stop(self, plan_id: str, reason: str, now: SimTime) -> None:
+        """A running plan takes no further step; the command under way is not taken back."""
+        course = self._courses[plan_id]
+        if course.state is not PlanState.RUNNING or course.stop:
+            return
+        course.stop = reason
+        if course.retry_at != NEVER:
+            course.retry_at = NEVER
+            self._end(course, PlanState.FAILED, f"stopped before step {course.next_step}: {reason}", now)
+
     def _chosen(self, plan_id: str) -> list[Course]:
         return [self._courses[name] for name in self.waiting if plan_id in (name, "all")]
 
@@ -142,7 +153,7 @@ class PlanDesk:
                 self._note_step(course, "done", now)
                 course.retries = 0
                 self._advance(course, now)
-            elif command.rule in PASSING and course.retries < MOST_RETRIES:
+            elif command.rule in PASSING and course.retries < MOST_RETRIES and not course.stop:
                 course.retries += 1
                 course.retry_at = now + RETRY_MS
                 self._note_step(course, "waiting", now)
@@ -178,6 +189,9 @@ class PlanDesk:
         """Start the next step, or finish."""
         if course.next_step == len(course.steps):
             self._end(course, PlanState.DONE, "done", now)
+            return
+        if course.stop:
+            self._end(course, PlanState.FAILED, f"stopped after step {course.next_step}: {course.stop}", now)
             return
         course.next_step += 1
         self._note_step(course, "started", now)

@@ -22,6 +22,7 @@ from twin.network.model import Ints, Network
 from twin.points.model import DoublePosition, PointDefinition
 from twin.scada.authority import Originator, Role
 from twin.scada.front_end import build_front_end
+from twin.scada.tags import TagKind
 from twin.timebase import SimTime, TimeBase
 
 DEFAULT_START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -82,10 +83,11 @@ class ControlRoom:
             return
         self._now = now
         self.front_end.on_events(arrived, now)
-        self._follow_plans(now)
-        if arrived:
+        if arrived:  # before plans go on: what arrived may stop them
             self.watch.follow()
             self.desks.follow(now)
+        self._follow_plans(now)
+        if arrived:
             self._welcome_back(arrived, now)
         self.desks.step(now)
         self.plans.step(now)
@@ -120,7 +122,7 @@ class ControlRoom:
         return self.front_end.commands.request(switch, value, DISPATCHER, now, reason="by the dispatcher")
 
     def operator(self, deed: Mapping[str, Any], now: SimTime) -> None:
-        """The dispatcher acknowledges alarms, or approves or rejects a plan."""
+        """The dispatcher acknowledges alarms, judges a plan, reports a repair, or hangs a hold-off tag."""
         self._next_wanted = now
         if plan := deed.get("approve_plan"):
             self.plans.approve(plan, now)
@@ -128,6 +130,16 @@ class ControlRoom:
             self.plans.reject(plan, now)
         elif target := deed.get("acknowledge"):
             self._acknowledge(target, now)
+        elif place := deed.get("repaired"):
+            self._repaired(place, now)
+        elif switch := deed.get("hold_off"):
+            self.front_end.tags.place(switch, TagKind.HOLD_OFF, DISPATCHER.name, "live-line work", now)
+
+    def _repaired(self, place: str, now: SimTime) -> None:
+        if "flisr" in self.desks:
+            self.desks["flisr"].on_repaired(place, now)
+        else:
+            self._journal.append(JournalEntry(now, "control_room", "repaired", place, {"why": "FLISR is off"}))
 
     def _acknowledge(self, target: str, now: SimTime) -> None:
         alarms = self.front_end.alarms

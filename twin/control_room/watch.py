@@ -16,7 +16,7 @@ from twin.dms.load_estimate import HeadMeasurements
 from twin.network.model import Bools, Floats, Ints, Network
 from twin.points.model import DoublePosition, PointDefinition, Quality
 from twin.scada.point_database import PointDatabase
-from twin.scada.tags import SwitchAction, TagBoard
+from twin.scada.tags import BLOCKED_ACTIONS, SwitchAction, TagBoard
 from twin.timebase import SimTime
 
 INDICATION_SLACK_MS = 2_000
@@ -90,6 +90,7 @@ class NetworkWatch:
         self._forward = points("fault_forward")
         self._reverse = points("fault_reverse")
         self._local = points("local")
+        self._under_frequency = points("ufls_trip")
         self._p_kw = points("p_kw")
         self._q_kvar = points("q_kvar")
         operable = {d.equipment for d in definitions if d.quantity == "operate"}
@@ -178,19 +179,28 @@ class NetworkWatch:
             fault_reverse=fresh_reverse,
             indication_valid=forward.good() & reverse.good() & ~stale,
             remote=self._remote & ((quality & UNUSABLE) == 0),
-            blocked=self._local.is_set() | self._tagged(),
+            blocked=self._local.is_set() | self._forbidden(SwitchAction.OPEN),
             p_kw=p_kw,
             q_kvar=q_kvar,
             generation_kw=self.network.generators.p_kw.copy(),
             generation_kvar=self.network.generators.q_kvar.copy(),
+            hold_off=self._forbidden(SwitchAction.CLOSE) & ~self._forbidden(SwitchAction.OPEN),
         )
 
-    def _tagged(self) -> Bools:
-        """Switches with a tag that forbids an operation."""
-        names = self.network.switches.names
-        return np.array(
-            [any(self._tags.blocking(name, action) for action in SwitchAction) for name in names], dtype=np.bool_
-        )
+    def shed(self) -> Bools:
+        """Switches that their under-frequency relay has opened."""
+        is_open = self.position.good() & (self.position.values() == DoublePosition.OPEN)
+        shed: Bools = self._under_frequency.is_set() & is_open
+        return shed
+
+    def _forbidden(self, action: SwitchAction) -> Bools:
+        """Switches with a tag that forbids ``action``."""
+        row_of = {name: row for row, name in enumerate(self.network.switches.names)}
+        forbidden = np.zeros(self.network.switches.n, dtype=np.bool_)
+        for tag in self._tags.tags:
+            if tag.switch in row_of and action in BLOCKED_ACTIONS[tag.kind]:
+                forbidden[row_of[tag.switch]] = True
+        return forbidden
 
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-able data."""

@@ -118,10 +118,14 @@ class OperatorAction(ScenarioModel):
     """Approve the waiting plan of this id, or all."""
     reject_plan: Annotated[Name | None, Field(alias="reject plan")] = None
     """Reject the waiting plan of this id, or all."""
+    repaired: Name | None = None
+    """Report the fault on this line, transformer or node as repaired: FLISR plans the return to normal."""
+    hold_off: Annotated[Name | None, Field(alias="hold off")] = None
+    """Hang a hold-off tag on this switch: live-line work behind it, it must not be closed after a trip."""
 
     @model_validator(mode="after")
     def _one_deed(self) -> Self:
-        names = ("acknowledge", "approve_plan", "reject_plan")
+        names = ("acknowledge", "approve_plan", "reject_plan", "repaired", "hold_off")
         exactly_one(given(self, *names), keys(type(self), names), "what the operator does")
         return self
 

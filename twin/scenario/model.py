@@ -116,6 +116,10 @@ class FlisrScenario(ScenarioModel):
     """Restore the part before the fault by closing the breaker at the feeder's head."""
     assume_first_section: Flag = True
     """Without any fault indication, take the section behind the feeder's head as faulty; otherwise make no plan."""
+    close_loops: Flag = False
+    """Return to normal without interruption: close a loop to change over. Otherwise open first."""
+    drop_supplied: Flag = True
+    """Take supplied customers off to isolate a switch of unknown position, if more get their supply back."""
 
 
 class LoadModelScenario(ScenarioModel):

@@ -139,6 +139,8 @@ class _Names:
             yield from self.station((*path, "station"), event.comms_loss.station)
         if event.operator and event.operator.acknowledge not in (None, EVERYTHING):
             yield from self.anything((*path, "acknowledge"), str(event.operator.acknowledge))
+        if event.operator and event.operator.repaired is not None:
+            yield from self.anything((*path, "repaired"), event.operator.repaired)
 
     def anything(self, path: KeyPath, name: str) -> Iterator[Finding]:
         if self.namespace.kind_of(name) is None and name not in self.station_names:
@@ -165,6 +167,8 @@ def _named_equipment(event: Event) -> Iterator[tuple[str, EquipmentKind, str | N
         yield "line", EquipmentKind.LINE, event.fault.line
     if event.operate:
         yield "switch", EquipmentKind.SWITCH, event.operate.switch
+    if event.operator:
+        yield "hold_off", EquipmentKind.SWITCH, event.operator.hold_off
     if event.load and event.load.consumer != EVERYTHING:
         yield "consumer", EquipmentKind.CONSUMER, event.load.consumer
     if event.device_fault:

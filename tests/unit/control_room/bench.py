@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from twin.control_room import ControlRoom, ControlRoomSettings
-from twin.derive import derive
+from twin.derive import DeriveOptions, derive
 from twin.journal import JournalEntry
 from twin.links.in_process import InProcessMasterSession
 from twin.network.builder import NetworkBuilder
@@ -59,9 +59,9 @@ class Bench:
     ``jammed`` drives do not move, ``refusing`` switches refuse the operate, ``mute`` stations say nothing.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, options: DeriveOptions | None = None, **settings: Any) -> None:
         self.network = network()
-        derivation = derive(self.network)
+        derivation = derive(self.network, options)
         self.points = list(derivation.points)
         self.point = {point.name: point for point in self.points}
         self.settings = room_settings(**settings)
@@ -92,7 +92,7 @@ class Bench:
     def cancel(self, command: StationCommand, now: int) -> None:
         """Nothing was reserved."""
 
-    def _drives(self) -> None:
+    def drive(self) -> None:
         for command in [command for at, command in self.moving if at <= self.now]:
             switch, station = self.point[command.point].equipment, self.outstations[command.station]
             if switch not in self.jammed:
@@ -148,7 +148,7 @@ class Bench:
         return self
 
     def cycle(self) -> None:
-        self._drives()
+        self.drive()
         events = [event for name in self.masters for event in self._exchange(name)]
         self.room.step(events, self.now)
         self.journal += self.room.take_journal()
@@ -220,4 +220,4 @@ class Bench:
         return self
 
 
-__all__ = ["BETWEEN", "CLOSED", "NEVER", "OPEN", "SETTLE_MS", "Bench", "PointKind", "network"]
+__all__ = ["BETWEEN", "CLOSED", "NEVER", "OPEN", "SETTLE_MS", "STEP_MS", "Bench", "PointKind", "network"]

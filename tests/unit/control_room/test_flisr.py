@@ -6,8 +6,9 @@ A trip at 2000 ms is reported in the cycle of 2100 ms; with 5 s to settle the fa
 from __future__ import annotations
 
 import pytest
-from control_room_bench import CLOSED, NEVER, OPEN, Bench
+from control_room_bench import CLOSED, NEVER, OPEN, STEP_MS, Bench
 
+from twin.derive import DeriveOptions
 from twin.links.model import SessionEvent, SessionState
 
 FULL = ["open S1", "open S2", "close CB_1", "close TIE"]
@@ -251,3 +252,150 @@ def test_flisr__two_feeders_at_once_are_dealt_with_apart(mode: str) -> None:
     bench.run(60_000)
     assert {plan.subject.split("-")[1] for plan in bench.plans()} == {"CB_1", "CB_2"}
     assert ("TIE", "close") not in bench.operated  # nobody left to take over
+
+
+def shedding_bench() -> Bench:
+    """With under-frequency relays at the feeder heads."""
+    options = DeriveOptions(under_frequency_stages_hz=(49.0,))
+    return Bench(options=options, flisr_mode="automatic").start()
+
+
+def shed(bench: Bench, head: str) -> None:
+    bench.tell(f"{head}.ufls_trip", 1.0)
+    bench.tell(f"{head}.position", OPEN)
+
+
+def bring_back(bench: Bench, head: str) -> None:
+    bench.tell(f"{head}.ufls_trip", 0.0)
+    bench.tell(f"{head}.position", CLOSED)
+
+
+class TestLoadShedding:
+    """While feeders are off because the frequency was low, FLISR restores nobody, and says why."""
+
+    def test_flisr__waits_while_load_is_shed(self) -> None:
+        bench = shedding_bench()
+        shed(bench, "CB_2")
+        faulted(bench).run(30_000)
+        assert bench.plans() == []
+        [finding] = bench.lines("finding")
+        assert (finding.subject, finding.data["finding"]) == ("CB_1", "flisr_inhibited")
+        assert finding.data["why"] == "FLISR waits because under-frequency relays have opened CB_2."
+        bring_back(bench, "CB_2")
+        bench.run(90_000)
+        assert bench.steps() == FULL
+        assert bench.outcomes() == ["running", "done"]
+        assert [entry.data["state"] for entry in bench.lines("finding")] == ["found", "ended"]
+
+    def test_flisr__stops_a_running_plan_when_load_is_shed(self) -> None:
+        bench = shedding_bench()
+        faulted(bench).run(7_200)
+        assert bench.outcomes() == ["running"]
+        shed(bench, "CB_2")
+        bench.run(30_000)
+        assert bench.outcomes() == ["running", "stopped after step 1: under-frequency relays have opened CB_2"]
+        assert bench.operated == [("S1", "open")]
+        bring_back(bench, "CB_2")
+        bench.run(90_000)
+        assert bench.operated == [("S1", "open"), ("S2", "open"), ("CB_1", "close"), ("TIE", "close")]
+
+    def test_flisr__goes_on_from_a_snapshot_while_it_waits(self) -> None:
+        bench = shedding_bench()
+        faulted(bench).run(7_300)
+        shed(bench, "CB_2")
+        bench.run(30_000)
+        again = shedding_bench().restore(bench.snapshot())
+        for one in (bench, again):
+            one.journal.clear()
+            bring_back(one, "CB_2")
+            one.run(90_000)
+        assert again.journal == bench.journal
+        assert again.outcomes()[-1] == "done"
+
+
+class TestLiveLineWork:
+    def test_flisr__does_not_energise_what_a_hold_off_tag_protects(self, bench: Bench) -> None:
+        bench.room.operator({"hold_off": "S3"}, bench.now)
+        faulted(bench).run(60_000)
+        assert ("TIE", "close") not in bench.operated
+        assert any("S3 bears a hold-off tag" in sentence for sentence in bench.plans()[0].data["why"])
+
+
+class TestAnotherFault:
+    def test_flisr__stops_when_the_feeder_head_trips_again(self, bench: Bench) -> None:
+        """CB_1 trips again after the plan has closed it: TIE stays open, N2 is not what the tie may supply."""
+        faulted(bench)
+        while ("CB_1", "close") not in bench.operated:
+            bench.now += STEP_MS
+            bench.drive()
+            if ("CB_1", "close") in bench.operated:
+                bench.trip("CB_1")  # before the station has sent anything
+            bench.cycle()
+        bench.run(bench.now + 20_000)
+        assert ("TIE", "close") not in bench.operated
+        assert [entry.subject for entry in bench.lines("location")] == ["CB_1", "CB_1"]
+
+    def test_flisr__closes_no_tie_onto_a_feeder_that_has_tripped_too(self, bench: Bench) -> None:
+        """CB_2 trips while S1 opens: the tie would lead to nowhere, or onto the other fault."""
+        faulted(bench).run(7_200)
+        bench.trip("CB_2")
+        bench.run(90_000)
+        assert ("TIE", "close") not in bench.operated
+        assert ("CB_1", "close") in bench.operated
+        assert "stopped after step 1: CB_2 has tripped" in bench.outcomes()
+
+
+class TestRepair:
+    """Fault on L2: S1 and S2 open, TIE closed. After the repair everything goes back."""
+
+    def test_repaired__returns_to_normal_open_before_close(self, bench: Bench) -> None:
+        faulted(bench).run(60_000)
+        bench.room.operator({"repaired": "L2"}, bench.now)
+        bench.run(120_000)
+        assert bench.steps(1) == ["close S1", "open TIE", "close S2"]
+        assert bench.plans()[1].data["verdict"] == "return to normal"
+        assert bench.outcomes()[-1] == "done"
+        assert bench.operated[4:] == [("S1", "close"), ("TIE", "open"), ("S2", "close")]
+
+    def test_repaired__returns_to_normal_in_a_loop_if_that_is_allowed(self) -> None:
+        bench = Bench(flisr={"mode": "automatic", "settle_ms": 5_000, "limits": {"close_loops": True}}).start()
+        faulted(bench).run(60_000)
+        bench.room.operator({"repaired": "L2"}, bench.now)
+        bench.run(120_000)
+        assert bench.operated[4:] == [("S1", "close"), ("S2", "close"), ("TIE", "open")]
+
+    def test_repaired__in_advisory_mode_waits_for_the_operator(self) -> None:
+        bench = Bench(flisr_mode="advisory").start()
+        faulted(bench).run(30_000)
+        bench.room.operator({"approve_plan": "all"}, bench.now)
+        bench.run(60_000)
+        bench.room.operator({"repaired": "L2"}, bench.now)
+        bench.run(90_000)
+        assert bench.room.plans.waiting == ["flisr-CB_1-return-60000"]
+
+    @pytest.mark.parametrize("place", ["L5", "N1"])
+    def test_repaired__elsewhere_does_nothing_and_says_so(self, bench: Bench, place: str) -> None:
+        faulted(bench).run(60_000)
+        bench.room.operator({"repaired": place}, bench.now)
+        bench.run(90_000)
+        assert len(bench.plans()) == 1
+        assert bench.lines("repaired")[0].data == {"why": "no fault is known there"}
+
+    def test_repaired__but_a_drive_fails_on_the_way_back(self, bench: Bench) -> None:
+        faulted(bench).run(60_000)
+        bench.jammed = {"S1"}
+        bench.room.operator({"repaired": "L2"}, bench.now)
+        bench.run(150_000)
+        assert bench.plans()[2].data["why"][-1].startswith("No plan: S1 cannot be operated")
+        assert ("TIE", "open") not in bench.operated
+
+    def test_repaired__badly_trips_and_the_rest_of_the_plan_is_not_carried_out(self, bench: Bench) -> None:
+        """S1 energises L2, which is still at fault: CB_1 trips, and S2 must not be closed from the other side."""
+        faulted(bench).run(60_000)
+        bench.room.operator({"repaired": "L2"}, bench.now)
+        while ("S1", "close") not in bench.operated:
+            bench.run(bench.now + 100)
+        bench.trip("CB_1", "S1")
+        bench.run(150_000)
+        assert ("S2", "close") not in bench.operated
+        assert bench.operated[-2:] == [("S1", "open"), ("CB_1", "close")]

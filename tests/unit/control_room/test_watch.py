@@ -177,13 +177,18 @@ class TestIndications:
 
 
 class TestOperability:
-    @pytest.mark.parametrize("kind", TagKind)
+    @pytest.mark.parametrize("kind", [TagKind.CAUTION_NOTICE, TagKind.DO_NOT_OPERATE])
     def test_tag__that_forbids_an_operation_blocks_the_switch(self, bench: Bench, kind: TagKind) -> None:
         tags = bench.room.front_end.tags
         number = tags.place("S2", kind, "anna", "works", bench.now)
         assert names(bench, observe(bench).blocked) == ["S2"]
         tags.remove(number, "anna", "done", bench.now)
         assert names(bench, observe(bench).blocked) == []
+
+    def test_hold_off_tag__forbids_closing_alone(self, bench: Bench) -> None:
+        bench.room.front_end.tags.place("S2", TagKind.HOLD_OFF, "anna", "live-line work", bench.now)
+        seen = observe(bench)
+        assert (names(bench, seen.blocked), names(bench, seen.held_off)) == ([], ["S2"])
 
     def test_local_control__blocks_the_switch(self, bench: Bench) -> None:
         told(bench, ("CB_2.local", 1.0))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dms_toy import after, commands, mask, observe_fault, row, two_feeders, unknown
+from dms_toy import ToyLine, after, build, commands, mask, observe_fault, row, two_feeders, unknown
 
 from twin.dms.flisr import FlisrSettings, Observation, make_plan, return_to_normal
 from twin.dms.plan import Verdict
@@ -144,6 +144,15 @@ def test_return__leaves_another_fault_dead():
     plan = return_to_normal(network, seen, network.switches.normally_closed, LOOPS)
     assert plan.verdict is Verdict.NONE
     assert "would energise what has to stay dead" in plan.explanation
+
+
+def test_return__tolerates_and_says_what_was_so_before_the_fault():
+    """L0-1 carried 3 MW = 173.2 A of 150 A before, and does again."""
+    lines = [ToyLine(0, 1, 150.0, head="CB_1"), ToyLine(1, 2), ToyLine(2, 3), ToyLine(0, 4, head="CB_2")]
+    network = build([*lines, ToyLine(3, 4, tie="TIE_1")], dict.fromkeys(range(1, 4), 1000.0))
+    plan = return_to_normal(network, restored(network, "L1-2"), network.switches.normally_closed)
+    assert plan.verdict is Verdict.NORMAL
+    assert "L0-1 is loaded to 115 %, no more than before." in plan.why
 
 
 def test_return__has_nothing_to_do_in_the_normal_state():

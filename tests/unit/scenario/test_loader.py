@@ -132,6 +132,8 @@ EVERY_ACTION = (
     "  - {at: 7 s, operator: {acknowledge: all}}",
     "  - {at: 7 s, operator: {approve plan: all}}",
     "  - {at: 7 s, operator: {reject plan: flisr-1}}",
+    "  - {at: 7 s, operator: {repaired: L3-8}}",
+    "  - {at: 7 s, operator: {hold off: CB_1}}",
     "  - {at: 8 s, misbehaviour: {station: 7, kind: lie, point: CB_1.i_a, scale: 1.5, offset: -2, for: 20 s}}",
     "  - {at: 8 s, misbehaviour: {station: 7, kind: late, delay: 300 ms}}",
     "  - {at: 8 s, telecontrol: {station: 7, latency: 300 ms, jitter: 1 s, loss: 5 %, rate: 1200, for: 20 s}}",
@@ -244,7 +246,7 @@ def test_round_trip__every_key_of_the_language(scenario_text: Text) -> None:
           "or {measurement: POINT, reads: 120 %}"]),
         (["events:", "  - {at: 1 s, operator: {}}"],
          ["s.yaml:7: operator: what the operator does is missing; write one of: acknowledge, approve plan, "
-          "reject plan"]),
+          "reject plan, repaired, hold off"]),
         (["control_room_network: [{switch: A, missing: true}]"],
          ["s.yaml:6: an error of the control room's network is {switch, normally: open or closed}, "
           "{line, missing: true}, {line, rating: 100 A} or {consumer, demand: 300 kW}"]),

@@ -54,7 +54,7 @@ def kept_dead(network: Network, graph: ZoneGraph, observation: Observation) -> t
     zones = dict.fromkeys(zone for zone in observation.faulted if not live[zone])
     reasons: list[str] = []
     for switch in np.flatnonzero(observation.held_off & observation.closed_before).tolist():
-        tree = feeder_tree(graph, observation, switch)
+        tree = feeder_tree(graph, observation.closed_before, switch)
         fed = [zone for zone in (tree.zone if tree else graph.sides[switch]) if not live[zone]]
         zones.update(dict.fromkeys(fed))
         if fed:

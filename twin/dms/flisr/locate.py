@@ -16,7 +16,7 @@ import numpy as np
 
 from twin.dms.flisr.model import FlisrSettings, Location, Observation, ZoneCandidate
 from twin.dms.zonegraph import ZoneGraph, zone_graph
-from twin.network.model import Network
+from twin.network.model import Bools, Network
 from twin.network.topology import zones
 
 _BUSBAR_KM = 0.15
@@ -63,16 +63,16 @@ def locate(
 def tripped_devices(graph: ZoneGraph, observation: Observation) -> tuple[int, ...]:
     """Tripped open switches, without those that have another one downstream of them."""
     rows = np.flatnonzero(observation.tripped & observation.open & observation.closed_before).tolist()
-    trees = {row: feeder_tree(graph, observation, row) for row in rows}
+    trees = {row: feeder_tree(graph, observation.closed_before, row) for row in rows}
     inside = {row: set(tree.zone) if tree else set() for row, tree in trees.items()}
     return tuple(
         row for row in rows if not any(other != row and set(graph.sides[other]) <= inside[row] for other in rows)
     )
 
 
-def feeder_tree(graph: ZoneGraph, observation: Observation, device: int) -> FeederTree | None:
+def feeder_tree(graph: ZoneGraph, closed_before: Bools, device: int) -> FeederTree | None:
     """What was fed through ``device`` before the fault; None if it did not separate a part from the sources."""
-    closed = observation.closed_before.copy()
+    closed = closed_before.copy()
     closed[device] = False
     live = graph.energised(closed)
     a, b = graph.sides[device]
@@ -113,7 +113,7 @@ class _Locator:
         devices = tripped_devices(self._graph, self._seen) if device is None else (device,)
         if not devices:
             return Location(-1, (), (), "Not located: no protection trip with an open switch is reported.")
-        tree = feeder_tree(self._graph, self._seen, devices[0])
+        tree = feeder_tree(self._graph, self._seen.closed_before, devices[0])
         name = self._network.switches.names[devices[0]]
         if tree is None:
             return self._refuse(devices[0], f"{name} did not feed a part of the network of its own before the fault")

@@ -35,9 +35,9 @@ def return_to_normal(
 ) -> Plan:
     """The steps from the present state to the one in which the switches ``wanted`` are closed.
 
-    ``observation`` shows the present; its ``faulted`` zones stay dead. There is no plan if a switch that has to move
-    cannot be operated, or if every order of the steps breaks a limit. ``solver`` is a power flow of ``network`` to be
-    reused; its inputs are overwritten.
+    ``observation`` shows the present; its ``faulted`` zones stay dead, and what exceeded a limit before the fault may
+    do so again. There is no plan if a switch that has to move cannot be operated, or if every order of the steps
+    breaks a limit. ``solver`` is a power flow of ``network`` to be reused; its inputs are overwritten.
     """
     settings = settings or FlisrSettings()
     return _Return(network, observation, wanted, settings, title, solver or power_flow(network)).plan()
@@ -74,6 +74,7 @@ class _Return:
             self.solver.update(generation_kw=seen.generation_kw, generation_kvar=seen.generation_kvar)
         limits = Limits(settings.max_loading, settings.v_min_pu, settings.v_max_pu)
         self.checker = StateChecker(self.network, self.solver, limits)
+        self.checker.tolerate(seen.closed_before)
         self.checker.tolerate(seen.closed)
         self.dead_ends: set[bytes] = set()
         self.start = self.checker.evaluations
@@ -234,7 +235,12 @@ class _Return:
             application=APPLICATION,
             title=self.title,
             verdict=Verdict.NORMAL,
-            why=(*self._why(moves, restored, first - least), *self.remarks, *self._reasons()),
+            why=(
+                *self._why(moves, restored, first - least),
+                *self.remarks,
+                *self._reasons(),
+                *(f"{text}." for text in before.tolerated),
+            ),
             steps=tuple(steps),
             customers_interrupted=restored,
             customers_restored=restored,
