@@ -7,8 +7,6 @@ arrays and objects, never one connection a value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -20,24 +18,45 @@ from twin.timebase import SimTime, TimeBase
 ENTITY = "world"
 
 
-@dataclass
+class _Watch:
+    """Counts the time inside towards a part; entered and left many times, one inside the other."""
+
+    __slots__ = ("_part", "_stopwatch")
+
+    def __init__(self, stopwatch: Stopwatch, part: str) -> None:
+        self._stopwatch, self._part = stopwatch, part
+
+    def __enter__(self) -> None:
+        self._stopwatch.begin(self._part)
+
+    def __exit__(self, *error: object) -> None:
+        self._stopwatch.end()
+
+
 class Stopwatch:
     """Where the wall-clock time of a run goes; figures for people, never for the simulation."""
 
-    seconds: dict[str, float] = field(default_factory=dict)
-    _running: list[str] = field(default_factory=list)
-    _since: float = 0.0
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._running: list[str] = []
+        self._since = 0.0
+        self._watches: dict[str, _Watch] = {}
 
-    @contextmanager
-    def watch(self, part: str) -> Iterator[None]:
+    def watch(self, part: str) -> _Watch:
         """Count the time inside towards ``part``, and not towards the part around it."""
+        if part not in self._watches:
+            self._watches[part] = _Watch(self, part)
+        return self._watches[part]
+
+    def begin(self, part: str) -> None:
+        """From now on ``part`` runs."""
         self._switch()
         self._running.append(part)
-        try:
-            yield
-        finally:
-            self._switch()
-            self._running.pop()
+
+    def end(self) -> None:
+        """What ran before runs again."""
+        self._switch()
+        self._running.pop()
 
     def _switch(self) -> None:
         now = perf_counter()
