@@ -154,7 +154,8 @@ class FieldBank:
         for row in np.flatnonzero(wake).tolist():
             self._bays[row].measure(now)
             self._awake[row] = self._bays[row].awake(now)
-        self.regulation.measure(grid.v_kv / self.network.nodes.v_nominal_kv, grid.generation_kw, now)
+        if self.regulation.senses:
+            self.regulation.measure(grid.v_kv / self.network.nodes.v_nominal_kv, grid.generation_kw, now)
         self._frequency.measure(grid, now)
         self._kernel.advance(now)  # stages without delay
         self._record.samples += self._scan.scan(held.measurands, now)

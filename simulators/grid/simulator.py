@@ -88,6 +88,7 @@ class GridSimulator(CycleSimulator):
         self._interrupted = 0
         self._overloaded: dict[str, None] = {}
         self._place = _SwitchPlaces(network)
+        self._supply = _Supply.of(network, np.ones(network.nodes.n, dtype=np.bool_))
         self._journal: list[JournalEntry] = []
         self._frequencies: tuple[Bools | None, Floats] = (None, np.zeros(0))
 
@@ -216,18 +217,18 @@ class GridSimulator(CycleSimulator):
         return any(not self._short_circuit_of(fault, without).energised for fault in fed)
 
     def _state(self, flow: PowerFlowResult, faults: list[ShortCircuitResult], onto_fault: bool) -> GridState:
-        retained = np.ones(self._network.nodes.n)
-        for result in faults:
-            retained = np.minimum(retained, result.v_pu / VOLTAGE_FACTOR)
-        v_pu = flow.v_pu * retained
-        dead = ~flow.energised[self._network.consumers.node]
+        v_pu = flow.v_pu
+        if faults:
+            v_pu = v_pu * np.minimum.reduce([np.ones(len(v_pu)), *(f.v_pu / VOLTAGE_FACTOR for f in faults)])
+        if not np.array_equal(self._supply.energised, flow.energised):
+            self._supply = _Supply.of(self._network, flow.energised)
         return GridState(
             closed=self._closed,
             flow=flow,
             measurement=self._measure(flow, v_pu, faults),
             v_pu=v_pu,
-            supplied=~dead,
-            customers_interrupted=int(self._network.consumers.customers[dead].sum()),
+            supplied=self._supply.supplied,
+            customers_interrupted=self._supply.customers_interrupted,
             loops=self._loops,
             closed_onto_fault=onto_fault,
             faulted=tuple(fault.line for fault in self._faults),
@@ -291,6 +292,20 @@ class GridSimulator(CycleSimulator):
         self._overloaded = dict.fromkeys(saved["overloaded"])
         if self._generation is not None:
             self._generation.restore(saved["generation"])
+
+
+@dataclass(frozen=True)
+class _Supply:
+    """Which consumers are supplied while ``energised`` is that of the power flow."""
+
+    energised: Bools
+    supplied: Bools
+    customers_interrupted: int
+
+    @classmethod
+    def of(cls, network: Network, energised: Bools) -> _Supply:
+        supplied = energised[network.consumers.node]
+        return cls(energised, supplied, int(network.consumers.customers[~supplied].sum()))
 
 
 def _regulated(inputs: tuple[Any, ...], regulation: Mapping[str, Sequence[float]]) -> tuple[Any, ...]:

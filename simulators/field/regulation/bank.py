@@ -101,6 +101,11 @@ class RegulationBank:
         listener = _Listener(self, settings.bank, "steps_in", self.shunt_steps, row)
         self._mechanisms[settings.bank] = Mechanism(plate, int(self.shunt_steps[row]), kernel, listener)
 
+    @property
+    def senses(self) -> bool:
+        """True if a device acts on, or tells, what it measures."""
+        return bool(self._regulators or self._units)
+
     # -- the grid -------------------------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, list[float]]:
