@@ -59,8 +59,8 @@ class Bench:
     ``jammed`` drives do not move, ``refusing`` switches refuse the operate, ``mute`` stations say nothing.
     """
 
-    def __init__(self, *, options: DeriveOptions | None = None, **settings: Any) -> None:
-        self.network = network()
+    def __init__(self, *, grid: Network | None = None, options: DeriveOptions | None = None, **settings: Any) -> None:
+        self.network = grid or network()
         derivation = derive(self.network, options)
         self.points = list(derivation.points)
         self.point = {point.name: point for point in self.points}
