@@ -59,7 +59,8 @@ class Pictures:
 
     def in_order(self) -> dict[str, tuple[SimTime, GridState]]:
         """The pictures by their label, in the order of time."""
-        return {**self.states, **({"after": self.last} if self.last else {})}
+        kept = {name: picture for name, picture in self.states.items() if self.disturbed or name != "before"}
+        return {**kept, **({"after": self.last} if self.last else {})}
 
 
 class RecorderSimulator(CycleSimulator):

@@ -29,7 +29,7 @@ MOST_INCIDENTS = 12
 MOST_HOPS = 1000
 WIDE = 1180.0
 STATE_WORDS = {
-    "before": "Before the fault",
+    "before": "Before the first event",
     "fault": "Fault tripped",
     "isolated": "Fault isolated",
     "after": "At the end",
