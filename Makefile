@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?=
 BIN := $(VENV)/bin
+# published cases whose licence keeps them out of the repository; their tests are skipped where they are not
+export TWIN_REFERENCE_CASES ?= $(abspath $(wildcard ../shared/reference))
 WORKERS ?= 2
 
 .PHONY: run test check lint types imports install install-dev debian bench fuzz lock clean
