@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ from twin.dms.flisr.locate import feeder_tree
 from twin.dms.flisr.trigger import FlisrTrigger, HeadSigns, TriggerState
 from twin.dms.load_estimate import DemandEstimate, demand_behind_heads
 from twin.dms.load_flow import LoadFlow
+from twin.dms.load_model import ProfiledDemand, peak_factor
 from twin.dms.plan import Plan
 from twin.dms.zonegraph import zone_graph
 from twin.journal import JournalEntry
+from twin.network.load_profiles import PROFILES
 from twin.network.model import Bools
 from twin.network.topology import Topology
 from twin.points.model import DoublePosition
@@ -50,6 +53,8 @@ class FlisrDesk:
         self._topology = Topology(host.network)
         self._load_flow = LoadFlow(host.network, self._solver)
         self._graph = zone_graph(host.network)
+        self._time_base = host.time_base
+        self._expected = ProfiledDemand(host.network, PROFILES[settings.load_model.profile])
         self._trigger = FlisrTrigger(settings.settle_ms)
         self._findings = Findings("flisr", host.record)
         self._incidents: dict[int, Incident] = {}
@@ -308,7 +313,13 @@ class FlisrDesk:
 
     def _observe(self, incident: Incident, now: SimTime) -> Observation:
         seen = self._watch.observe(now, incident.trip_t_ms, np.array(incident.p_kw), np.array(incident.q_kvar))
-        return replace(seen, closed_before=np.array(incident.closed_before, dtype=np.bool_))
+        factor = peak_factor(
+            self._expected,
+            self._time_base.instant(incident.trip_t_ms),
+            self._time_base.instant(now),
+            timedelta(milliseconds=self._settings.look_ahead_ms),
+        )
+        return replace(seen, closed_before=np.array(incident.closed_before, dtype=np.bool_), peak_factor=factor)
 
     def on_failed(self, course: Course, now: SimTime) -> None:
         """A plan's switch did not operate: plan anew without it, a limited number of times."""

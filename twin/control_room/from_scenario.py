@@ -117,6 +117,13 @@ def flisr_settings(block: FlisrScenario) -> FlisrDeskSettings:
         reclose_feeder_head=block.reclose_feeder_head,
         assume_first_section=block.assume_first_section,
         close_loops=block.close_loops,
+        cold_load_factor=block.cold_load,
         drop_supplied=block.drop_supplied,
     )
-    return FlisrDeskSettings(mode=block.mode, settle_ms=block.settle, limits=limits)
+    return FlisrDeskSettings(
+        mode=block.mode,
+        settle_ms=block.settle,
+        look_ahead_ms=min(block.look_ahead, 86_400_000),
+        load_model=LoadModelSettings(profile=block.load_profile),
+        limits=limits,
+    )

@@ -26,23 +26,6 @@ class ApplicationSettings(BaseModel):
     )
 
 
-class FlisrDeskSettings(ApplicationSettings):
-    """Fault location, isolation and service restoration."""
-
-    settle_ms: int = Field(
-        default=5_000, ge=0, le=600_000, description="Wait after the last sign of a fault before it is located"
-    )
-    max_replans: int = Field(default=3, ge=0, le=20, description="New plans after failed commands, for one fault")
-    limits: FlisrSettings = Field(default_factory=FlisrSettings, description="Limits and habits of FLISR")
-
-
-class TopologyDeskSettings(ApplicationSettings):
-    """Topology processing. It operates nothing: advisory and automatic are the same."""
-
-    period_ms: int = Field(default=60_000, ge=1_000, le=3_600_000, description="Time from one look to the next")
-    settle_ms: int = Field(default=1_000, ge=0, le=600_000, description="Wait after a switch has moved")
-
-
 class LoadModelSettings(BaseModel):
     """What consumers are expected to take."""
 
@@ -53,6 +36,27 @@ class LoadModelSettings(BaseModel):
     )
     scale: float = Field(default=1.0, ge=0, le=10, description="Rated demand times this")
     spread: float = Field(default=0.5, gt=0, le=5, description="Standard deviation, as a part of the rated demand")
+
+
+class FlisrDeskSettings(ApplicationSettings):
+    """Fault location, isolation and service restoration."""
+
+    settle_ms: int = Field(
+        default=5_000, ge=0, le=600_000, description="Wait after the last sign of a fault before it is located"
+    )
+    max_replans: int = Field(default=3, ge=0, le=20, description="New plans after failed commands, for one fault")
+    look_ahead_ms: int = Field(
+        default=14_400_000, ge=0, le=86_400_000, description="How long a plan has to hold as demand goes on"
+    )
+    load_model: LoadModelSettings = Field(default_factory=LoadModelSettings, description="Expected demand")
+    limits: FlisrSettings = Field(default_factory=FlisrSettings, description="Limits and habits of FLISR")
+
+
+class TopologyDeskSettings(ApplicationSettings):
+    """Topology processing. It operates nothing: advisory and automatic are the same."""
+
+    period_ms: int = Field(default=60_000, ge=1_000, le=3_600_000, description="Time from one look to the next")
+    settle_ms: int = Field(default=1_000, ge=0, le=600_000, description="Wait after a switch has moved")
 
 
 class StateEstimationDeskSettings(ApplicationSettings):

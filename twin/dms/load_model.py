@@ -7,7 +7,7 @@ Gives state estimation its pseudo-measurements and load allocation its start. A 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import numpy as np
@@ -63,3 +63,15 @@ class ProfiledDemand:
         ms_of_day = ((utc.hour * 60 + utc.minute) * 60 + utc.second) * 1_000 + utc.microsecond // 1_000
         factor = class_factors(self._profile, ms_of_day)[self._class]
         return Demand(self._p_kw * factor, self._q_kvar * factor, self._sigma, self._sigma)
+
+
+_PEAK_STEP = timedelta(minutes=15)
+
+
+def peak_factor(model: DemandModel, base: datetime, begin: datetime, look_ahead: timedelta) -> Floats:
+    """The highest expected demand of each consumer from ``begin`` on, over that at ``base``; 1 where that is 0."""
+    reference = model.at(base).p_kw
+    times = [begin + k * _PEAK_STEP for k in range(int(look_ahead / _PEAK_STEP) + 1)]
+    highest = np.max([model.at(time).p_kw for time in times], axis=0)
+    factor: Floats = np.divide(highest, reference, out=np.ones_like(reference), where=reference > 0)
+    return factor

@@ -116,6 +116,12 @@ class FlisrScenario(ScenarioModel):
     """Restore the part before the fault by closing the breaker at the feeder's head."""
     assume_first_section: Flag = True
     """Without any fault indication, take the section behind the feeder's head as faulty; otherwise make no plan."""
+    look_ahead: DurationMs = 14_400_000
+    """How long a plan has to keep the limits as demand goes on by load_profile."""
+    load_profile: Literal["flat", "winter-weekday"] = "flat"
+    """How expected demand goes with the time of day."""
+    cold_load: Annotated[float, InUnit(Unit.FRACTION, low=1.0, high=5.0)] = 1.0
+    """What consumers take when they are supplied again, as a percentage of what they took before."""
     close_loops: Flag = False
     """Return to normal without interruption: close a loop to change over. Otherwise open first."""
     drop_supplied: Flag = True

@@ -470,3 +470,35 @@ def test_plan__takes_no_state_without_solution_though_the_wrong_one_has_smaller_
     alone = make_plan(network, seen.with_blocked([row(network, "TIE_1")]), settings)
     assert "close TIE_2" not in commands(alone)
     assert "closing TIE_2 would leave no power flow solution" in alone.explanation
+
+
+def test_plan__leaves_room_for_cold_load_pickup():
+    """The tie takes N2 and N3 over: L0-4 carries 4 MW = 231 A of 250 A, but 2 + 1.5 x 2 MW = 289 A at first."""
+    network = two_feeders(i_max_a=250.0)
+    seen = observe_fault(network, line="L1-2")
+    assert make_plan(network, seen).verdict is Verdict.FULL
+    plan = make_plan(network, seen, FlisrSettings(cold_load_factor=1.5))
+    assert "closing TIE_1 would load L0-4 to 115 % (limit 100 %)" in plan.explanation
+    assert (plan.verdict, plan.customers_not_restored) == (Verdict.PARTIAL, 100)
+    # with N3 alone 2 + 1.5 MW = 202 A
+    assert abs(plan.steps[-1].check.loading_max - 0.808) < 0.002
+
+
+def test_plan__does_not_take_cold_load_for_what_was_there_before():
+    """L0-1 carried 2 MW = 115 A of 120 A before the fault on L2-3; with pickup it would carry 173 A: N2 stays off."""
+    lines = [ToyLine(0, 1, 120.0, head="CB_1"), ToyLine(1, 2), ToyLine(2, 3)]
+    network = build(lines, {1: 1000.0, 2: 1000.0})
+    seen = observe_fault(network, line="L2-3")
+    assert make_plan(network, seen).customers_not_restored == 0
+    plan = make_plan(network, seen, FlisrSettings(cold_load_factor=1.5))
+    assert plan.customers_not_restored == 100
+    assert "would load L0-1 to 144 % (limit 100 %)" in plan.explanation
+
+
+def test_plan__holds_at_the_peak_to_come():
+    """Demand will rise by 30 %: 5.2 MW = 300 A over L0-4 of 250 A is too much later, though 231 A are not now."""
+    network = two_feeders(i_max_a=250.0)
+    seen = replace(observe_fault(network, line="L1-2"), peak_factor=np.full(5, 1.3))
+    plan = make_plan(network, seen)
+    assert "closing TIE_1 would load L0-4 to 120 % (limit 100 %)" in plan.explanation
+    assert plan.verdict is Verdict.PARTIAL

@@ -43,6 +43,7 @@ def make_plan(
     if not location.located:
         return _no_plan(network, observation, location, (location.sentence,))
     graph = zone_graph(network)
+    observation = observation.at_peak()
     isolation = isolate(network, graph, observation, location)
     if isolation.problem:
         why = (location.sentence, *isolation.remarks, f"No plan: {isolation.problem}")
@@ -102,7 +103,8 @@ class _Planner:
     solver: PowerFlow
 
     def __post_init__(self) -> None:
-        seen = self.observation
+        self.before = self.observation
+        seen = self.observation = self._with_pickup()
         self.unknown: Bools = ~seen.position_known
         self.solved_unknown = self.unknown & (seen.closed_before | self._borders_dead_part())
         self.checker = self._state_checker()
@@ -115,6 +117,12 @@ class _Planner:
             self.unknown,
             self.solved_unknown,
         )
+
+    def _with_pickup(self) -> Observation:
+        """What is dead now takes more when it is supplied again: the diversity of its demand is gone."""
+        dead = ~self.graph.energised(self.before.closed)[self.graph.node_zone[self.network.consumers.node]]
+        factor = np.where(dead, self.settings.cold_load_factor, 1.0)
+        return replace(self.before, p_kw=self.before.p_kw * factor, q_kvar=self.before.q_kvar * factor)
 
     def _borders_dead_part(self) -> Bools:
         """Switches at the dead part: closed or not makes a difference there."""
@@ -130,13 +138,14 @@ class _Planner:
         p_kw = np.zeros(n) if seen.generation_kw is None else seen.generation_kw
         q_kvar = np.zeros(n) if seen.generation_kvar is None else seen.generation_kvar
         limits = Limits(settings.max_loading, settings.v_min_pu, settings.v_max_pu)
-        self.solver.update(p_kw=seen.p_kw, q_kvar=seen.q_kvar, tap_position=seen.tap_position)
+        self.solver.update(p_kw=self.before.p_kw, q_kvar=self.before.q_kvar, tap_position=seen.tap_position)
         self.solver.update(generation_kw=p_kw, generation_kvar=q_kvar)
         checker = StateChecker(self.network, self.solver, limits)
         checker.tolerate(seen.closed_before)
         on = self.graph.energised(seen.closed)[self.graph.node_zone[self.network.generators.node]]
         self.solver.update(generation_kw=np.where(on, p_kw, 0.0), generation_kvar=np.where(on, q_kvar, 0.0))
         checker.tolerate(seen.closed)
+        self.solver.update(p_kw=seen.p_kw, q_kvar=seen.q_kvar)
         return checker
 
     # --- the plan ----------------------------------------------------------------------------------------------

@@ -45,6 +45,12 @@ class FlisrSettings(BaseModel):
         default=True,
         description="Take supplied customers off to isolate an unknown switch, if more get theirs back",
     )
+    cold_load_factor: float = Field(
+        default=1.0,
+        ge=1,
+        le=5,
+        description="What consumers take when they are supplied again, over what they took before",
+    )
     close_loops: bool = Field(
         default=False, description="Return to normal without interruption: close a loop to change over"
     )
@@ -63,7 +69,8 @@ class Observation:
     belongs to this fault); ``remote``: can be commanded from here; ``blocked``: tagged, under local control
     or failed, not to be operated; ``hold_off``: tagged for live-line work (None: nowhere): it may be opened, but not
     closed, and what it fed before the fault must not be energised again. ``faulted`` are zones with another fault,
-    known or possible: they stay dead as well.
+    known or possible: they stay dead as well. ``peak_factor`` per consumer: the highest demand to come while the plan
+    stands, over the present one (None: 1 for all).
     Per consumer: ``p_kw``/``q_kvar``, the demand estimated for just before the fault.
     Per generating unit: ``generation_kw``/``generation_kvar`` then (None: none). Units that lost their supply
     are taken as staying off while the plan is carried out. ``tap_position`` per transformer (None: as built).
@@ -87,6 +94,7 @@ class Observation:
     tap_position: Ints | None = None
     hold_off: Bools | None = None
     faulted: tuple[int, ...] = ()
+    peak_factor: Floats | None = None
 
     @property
     def held_off(self) -> Bools:
@@ -109,6 +117,13 @@ class Observation:
         """Per switch: known to be open."""
         is_open: Bools = self.position_known & (self.position == DoublePosition.OPEN)
         return is_open
+
+    def at_peak(self) -> Observation:
+        """The same observation with the highest demand to come: a plan has to hold until then."""
+        if self.peak_factor is None:
+            return self
+        factor = np.maximum(self.peak_factor, 1.0)
+        return replace(self, p_kw=self.p_kw * factor, q_kvar=self.q_kvar * factor, peak_factor=None)
 
     def with_blocked(self, switches: Iterable[int]) -> Observation:
         """The same observation with further switches not to be operated."""

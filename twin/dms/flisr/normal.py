@@ -40,7 +40,7 @@ def return_to_normal(
     breaks a limit. ``solver`` is a power flow of ``network`` to be reused; its inputs are overwritten.
     """
     settings = settings or FlisrSettings()
-    return _Return(network, observation, wanted, settings, title, solver or power_flow(network)).plan()
+    return _Return(network, observation.at_peak(), wanted, settings, title, solver or power_flow(network)).plan()
 
 
 @dataclass(frozen=True, slots=True)
