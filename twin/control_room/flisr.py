@@ -18,6 +18,7 @@ from twin.control_room.plans import Course, PlanState
 from twin.control_room.settings import FlisrDeskSettings
 from twin.dms.flisr import Location, Observation, locate, make_plan, return_to_normal
 from twin.dms.flisr.locate import feeder_tree
+from twin.dms.flisr.model import priority_weights
 from twin.dms.flisr.trigger import FlisrTrigger, HeadSigns, TriggerState
 from twin.dms.load_estimate import DemandEstimate, demand_behind_heads
 from twin.dms.load_flow import LoadFlow
@@ -52,6 +53,7 @@ class FlisrDesk:
         self._solver = power_flow(host.network)
         self._topology = Topology(host.network)
         self._load_flow = LoadFlow(host.network, self._solver)
+        priority_weights(host.network, settings.limits.priority)  # refuses unknown names at once
         self._graph = zone_graph(host.network)
         self._time_base = host.time_base
         self._expected = ProfiledDemand(host.network, PROFILES[settings.load_model.profile])

@@ -116,6 +116,7 @@ def flisr_settings(block: FlisrScenario) -> FlisrDeskSettings:
         max_cuts=block.max_cuts,
         reclose_feeder_head=block.reclose_feeder_head,
         assume_first_section=block.assume_first_section,
+        priority=block.priority,
         close_loops=block.close_loops,
         cold_load_factor=block.cold_load,
         drop_supplied=block.drop_supplied,

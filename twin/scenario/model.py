@@ -116,6 +116,8 @@ class FlisrScenario(ScenarioModel):
     """Restore the part before the fault by closing the breaker at the feeder's head."""
     assume_first_section: Flag = True
     """Without any fault indication, take the section behind the feeder's head as faulty; otherwise make no plan."""
+    priority: tuple[Name, ...] = ()
+    """Consumers, or load classes (residential, commercial, industrial), that are restored before all others."""
     look_ahead: DurationMs = 14_400_000
     """How long a plan has to keep the limits as demand goes on by load_profile."""
     load_profile: Literal["flat", "winter-weekday"] = "flat"

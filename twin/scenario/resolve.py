@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
+from twin.network.load_profiles import CLASSES
 from twin.network.model import EquipmentKind
 from twin.scenario.events import ClearFaultAction, Event
 from twin.scenario.expression import Expression, unknown_name
@@ -38,7 +39,8 @@ def resolve(scenario: Scenario, namespace: EquipmentNames, stations: Iterable[st
     :func:`check_references`.
     """
     check = _Names(scenario, namespace, tuple(stations))
-    found = [*check.network_errors(), *check.stations(), *check.events(), *check.expectations(), *check.plots()]
+    found = [*check.network_errors(), *check.stations(), *check.priorities(), *check.events()]
+    found += [*check.expectations(), *check.plots()]
     return sorted({*found, *check_references(scenario)})
 
 
@@ -150,6 +152,11 @@ class _Names:
     def expectations(self) -> Iterator[Finding]:
         for n, expectation in enumerate(self.scenario.expect):
             yield from self.condition(("expect", n, _condition_key(expectation)), expectation.condition)
+
+    def priorities(self) -> Iterator[Finding]:
+        for n, name in enumerate(self.scenario.applications.flisr.priority):
+            if name not in CLASSES:
+                yield from self.equipment(("applications", "flisr", "priority", n), name, EquipmentKind.CONSUMER)
 
     def plots(self) -> Iterator[Finding]:
         for n, name in enumerate(self.scenario.report.plot):

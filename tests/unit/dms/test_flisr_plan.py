@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from dms_toy import (
     ToyLine,
     after,
@@ -21,6 +22,7 @@ from dms_toy import (
 )
 
 from twin.dms.flisr import FlisrSettings, locate, make_plan, replan
+from twin.dms.flisr.model import UnknownPriorityError
 from twin.dms.plan import StepAction, StepPurpose, Verdict
 from twin.dms.zonegraph import zone_graph
 from twin.network.builder import NetworkBuilder
@@ -502,3 +504,26 @@ def test_plan__holds_at_the_peak_to_come():
     plan = make_plan(network, seen)
     assert "closing TIE_1 would load L0-4 to 120 % (limit 100 %)" in plan.explanation
     assert plan.verdict is Verdict.PARTIAL
+
+
+@pytest.mark.parametrize("priority", [("C2",), ("commercial",)])
+def test_plan__supplies_priority_customers_before_more_others(priority):
+    """L0-5 (190 A, 3.3 MW) can take N2 (1 MW, 5 customers) or N3 (1 MW, 100 customers) over beside N5's 2 MW.
+
+    N0 --CB_1-- N1 -- N2 --TIE_1-- N5 --CB_2-- N0
+                 +--- N3 --TIE_2---+
+    """
+    lines = [ToyLine(0, 1, head="CB_1"), ToyLine(1, 2), ToyLine(1, 3), ToyLine(0, 5, 190.0, head="CB_2")]
+    lines += [ToyLine(2, 5, tie="TIE_1"), ToyLine(3, 5, tie="TIE_2")]
+    network = build(lines, {2: 1000.0, 3: 1000.0, 5: 2000.0}, {2: 5, 3: 100, 5: 1}, {2: "commercial"})
+    seen = observe_fault(network, line="L0-1")
+    assert make_plan(network, seen).customers_not_restored == 5
+    plan = make_plan(network, seen, FlisrSettings(priority=priority))
+    assert plan.customers_not_restored == 100
+    assert_sound(network, seen, plan)
+
+
+def test_plan__refuses_priority_of_what_is_not_there():
+    network = two_feeders()
+    with pytest.raises(UnknownPriorityError, match="priority names C99, which is neither a consumer nor a load class"):
+        make_plan(network, observe_fault(network, line="L1-2"), FlisrSettings(priority=("C99",)))

@@ -41,7 +41,12 @@ class ToyLine:
         return f"L{self.a}-{self.b}"
 
 
-def build(lines: Sequence[ToyLine], p_kw: dict[int, float], customers: dict[int, int] | None = None) -> Network:
+def build(
+    lines: Sequence[ToyLine],
+    p_kw: dict[int, float],
+    customers: dict[int, int] | None = None,
+    load_class: dict[int, str] | None = None,
+) -> Network:
     """Node 0 is the busbar with the source; each node in ``p_kw`` has a consumer (100 customers by default)."""
     builder = NetworkBuilder("toy")
     for node in sorted({n for line in lines for n in (line.a, line.b)}):
@@ -63,7 +68,10 @@ def build(lines: Sequence[ToyLine], p_kw: dict[int, float], customers: dict[int,
         builder.switch(first, kind, f"N{line.a}", branch=line.name, closed=not line.tie, feeder_head=bool(line.head))
         builder.switch(f"S_{line.b}-{line.a}", SwitchKind.LOAD_BREAK_SWITCH, f"N{line.b}", branch=line.name)
     for node, demand in p_kw.items():
-        builder.consumer(f"C{node}", f"N{node}", p_kw=demand, customers=(customers or {}).get(node, 100))
+        kind = (load_class or {}).get(node, "residential")
+        builder.consumer(
+            f"C{node}", f"N{node}", p_kw=demand, customers=(customers or {}).get(node, 100), load_class=kind
+        )
     return builder.build()
 
 

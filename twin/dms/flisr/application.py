@@ -14,7 +14,14 @@ from twin.dms.check import Limits, StateChecker, Violation
 from twin.dms.flisr.blocks import block_graph, healthy_zones
 from twin.dms.flisr.isolate import isolate
 from twin.dms.flisr.locate import describe_area, locate, zone_names
-from twin.dms.flisr.model import APPLICATION, FlisrSettings, Isolation, Location, Observation
+from twin.dms.flisr.model import (
+    APPLICATION,
+    FlisrSettings,
+    Isolation,
+    Location,
+    Observation,
+    priority_weights,
+)
 from twin.dms.flisr.search import Candidate, Rejection, RestorationSearch, SearchResult
 from twin.dms.flisr.steps import CheckedSteps, Operation, StepChecker, closing_order
 from twin.dms.plan import Plan, StepAction, StepPurpose, Verdict
@@ -160,6 +167,7 @@ class _Planner:
             self.isolation,
             self.location.device,
             reclose=self.settings.reclose_feeder_head,
+            weights=priority_weights(self.network, self.settings.priority),
         )
         search = RestorationSearch(self.network, blocks, self.checker, self.settings, closed, self.solved_unknown)
         result = search.run(self._reject_by_steps)

@@ -31,7 +31,7 @@ class BlockEdge:
 
 @dataclass(frozen=True)
 class BlockGraph:
-    """Blocks with their customers and demand (P, Q and the sum of apparent powers), and the edges of each kind.
+    """Blocks with their customers (weighed by priority) and demand (P, Q and the sum of apparent powers), and edges.
 
     ``head`` is the tripped device where closing it supplies a block. ``phantom`` edges are switches of unknown
     position towards the supplied network: blocks behind them count as not restored, and nothing else may
@@ -106,13 +106,22 @@ def healthy_zones(graph: ZoneGraph, observation: Observation, isolation: Isolati
 
 
 def block_graph(
-    network: Network, graph: ZoneGraph, observation: Observation, isolation: Isolation, device: int, *, reclose: bool
+    network: Network,
+    graph: ZoneGraph,
+    observation: Observation,
+    isolation: Isolation,
+    device: int,
+    *,
+    reclose: bool,
+    weights: Ints | None = None,
 ) -> BlockGraph:
-    """Contract the dead healthy zones to blocks.
+    """Contract the dead healthy zones to blocks. ``weights``: what a customer of each consumer counts (None: 1).
 
     Unknown switches inside count as closed here, so that nothing is planned that would close a loop if they are.
     """
-    return _Contractor(network, graph, observation, isolation, device, reclose).build()
+    if weights is None:
+        weights = np.ones(network.consumers.n, np.int32)
+    return _Contractor(network, graph, observation, isolation, device, reclose, weights).build()
 
 
 class _Contractor:
@@ -124,7 +133,9 @@ class _Contractor:
         isolation: Isolation,
         device: int,
         reclose: bool,
+        weights: Ints,
     ) -> None:
+        self.weights = weights
         self.network, self.graph, self.seen = network, graph, observation
         self.opened = np.zeros(network.switches.n, np.bool_)
         self.opened[list(isolation.to_open)] = True
@@ -182,7 +193,7 @@ class _Contractor:
         block = labels[self.graph.node_zone[consumers.node]]
         rows = np.flatnonzero(block >= 0)
         n = int(labels.max(initial=-1)) + 1
-        customers = np.bincount(block[rows], weights=consumers.customers[rows], minlength=n)
+        customers = np.bincount(block[rows], weights=(consumers.customers * self.weights)[rows], minlength=n)
         s_kva = np.hypot(self.seen.p_kw[rows], self.seen.q_kvar[rows])
         return customers.astype(np.int64).tolist(), np.bincount(block[rows], weights=s_kva, minlength=n).tolist()
 

@@ -6,13 +6,15 @@ passed from its node into its branch (or its other node), *reverse* when it came
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from twin.dms.topology import position_known
+from twin.errors import TwinError
+from twin.network.load_profiles import CLASSES
 from twin.network.model import Bools, Floats, Ints, Network
 from twin.points.model import DoublePosition
 from twin.timebase import SimTime
@@ -45,6 +47,9 @@ class FlisrSettings(BaseModel):
         default=True,
         description="Take supplied customers off to isolate an unknown switch, if more get theirs back",
     )
+    priority: tuple[str, ...] = Field(
+        default=(), description="Consumers, or load classes, that are restored before all others"
+    )
     cold_load_factor: float = Field(
         default=1.0,
         ge=1,
@@ -57,6 +62,32 @@ class FlisrSettings(BaseModel):
     assume_first_section: bool = Field(
         default=True, description="Without any indication: take the section behind the feeder head (else: no plan)"
     )
+
+
+class UnknownPriorityError(TwinError):
+    """The settings give priority to what is neither a consumer nor a load class of the network."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"priority names {name}, which is neither a consumer nor a load class")
+
+
+PRIORITY_WEIGHT = 1_000
+"""How many customers without priority a customer with priority counts for in a choice between them."""
+
+
+def priority_weights(network: Network, priority: Sequence[str]) -> Ints:
+    """What a customer of each consumer counts.
+
+    Raises:
+        UnknownPriorityError: a name is neither a consumer nor a load class.
+    """
+    consumers = network.consumers
+    for name in priority:
+        if name not in consumers.names and name not in CLASSES:
+            raise UnknownPriorityError(name)
+    wanted = [n in priority or c in priority for n, c in zip(consumers.names, consumers.load_class, strict=True)]
+    return np.where(wanted, PRIORITY_WEIGHT, 1).astype(np.int32)
 
 
 @dataclass(frozen=True)
