@@ -232,6 +232,34 @@ def test_converter__adds_a_limited_current_towards_the_fault(kind: FaultKind, sh
     assert result.i_from_a[0] == pytest.approx(own, rel=1e-9)
 
 
+@pytest.mark.parametrize("second", [None, 0, 3])
+def test_converter__in_a_part_without_a_fault_adds_nothing(second: int | None) -> None:
+    """GRID_1 ─ A ─ L ─ B, C ─ M ─ D ─ GRID_2, the converter at B: its angle follows a place that it reaches.
+
+    At C a fault leaves A and B at c; with a second place at A or D the current at B is that of the two places alone
+    wherever they stand in the order.
+    """
+    builder = NetworkBuilder("parts")
+    for node in "ABCD":
+        builder.node(node, v_kv=20.0)
+    builder.source("GRID_1", "A", s_sc_mva=300.0, x0x1=1.0, r0x0=0.1)
+    builder.source("GRID_2", "D", s_sc_mva=100.0, x0x1=1.0, r0x0=0.1)
+    builder.generator("PV", "B", p_kw=100.0, s_kva=2000.0, machine="converter", i_sc_pu=1.1)
+    zero = {"r0_ohm_per_km": 0.6, "x0_ohm_per_km": 1.2, "c0_nf_per_km": 250.0}
+    for name, one, two in (("L", "A", "B"), ("M", "C", "D")):
+        builder.line(name, one, two, length_km=5.0, r_ohm_per_km=0.3, x_ohm_per_km=0.35, **zero)
+    solver = short_circuit(builder.build())
+    fault = FaultPoint(EARTH, node=2) if second is None else FaultPoint(DOUBLE, node=2, second=FaultPlace(node=second))
+    one, study = solver.solve(fault, NONE), solver.solve_many([fault], NONE, nodes=range(4))
+    assert study.v_pu[0] == pytest.approx(one.v_pu, abs=1e-9)
+    assert study.i_fault_a[0] == pytest.approx(one.i_fault_a, rel=1e-9)
+    if second == 0:
+        turned = solver.solve(FaultPoint(DOUBLE, node=0, second=FaultPlace(node=2)), NONE)
+        assert turned.i_fault_a == pytest.approx(one.i_fault_a, rel=1e-9)
+    else:
+        assert one.v_pu[:2] == pytest.approx([1.1, 1.1], abs=1e-12)
+
+
 def test_incomplete_units__are_named_all_at_once() -> None:
     builder = NetworkBuilder("incomplete")
     builder.node("A", v_kv=20.0)

@@ -232,14 +232,15 @@ def solve_range(first: int, last: int, cases: Any, f1: Any, f0: Any, sources: An
                 length0[s] = _forward(f0, y0[s], path0[s], cases.a0[f, s], cases.b0[f, s], cases.position[f, s])
             e[s] = cases.voltage[f, s]
         if len(sources.row):
+            feed[:] = 0.0
             for s in range(n_sites):
                 x1[:] = 0.0
                 _scatter(f1, x1, y1[s], path1[s], length1[s], -1.0 + 0j)
                 _backward(f1, x1)
                 for c in range(len(sources.row)):
                     reach = x1[sources.row[c]]
-                    if s == 0:
-                        feed[c] = sources.current[c] * (np.conj(reach) / abs(reach) if reach != 0 else 1.0)
+                    if feed[c] == 0 and reach != 0:
+                        feed[c] = sources.current[c] * np.conj(reach) / abs(reach)
                     e[s] += reach * feed[c]
         z1 = _product(f1, path1[0], length1[0], y1[0], y1[0]) + cases.inner1[f, 0]
         z0 = _product(f0, path0[0], length0[0], y0[0], y0[0]) + cases.inner0[f, 0] if earth else 0j

@@ -57,8 +57,7 @@ def fault_currents(state: State, kind: FaultKind, sites: list[Site]) -> Fault:
     """The connection of the sequence networks; full-size converters raise the driving voltage by their share."""
     columns = [state.positive.solve(state.injection(site)) for site in sites]
     zeros = [state.zero.solve(state.injection(site)) for site in sites] if kind.to_earth else []
-    reach = columns[0][state.converter_bus]
-    converters = state.converter_pu * np.exp(-1j * np.angle(reach))
+    converters = state.converter_pu * _towards_fault(*(columns[site][state.converter_bus] for site in (0, -1)))
     e = [
         state.driving_voltage(site) + complex(column[state.converter_bus] @ converters)
         for site, column in zip(sites, columns, strict=True)
@@ -83,6 +82,13 @@ def fault_currents(state: State, kind: FaultKind, sites: list[Site]) -> Fault:
     p, n, z = connection.sequences_of_c(i_c)
     turn = np.exp(1j * shift)
     return Fault(sites, [connection.sequences_of_b(i_b), (p * turn, n / turn, z)], converters)
+
+
+def _towards_fault(first: Complex, last: Complex) -> Complex:
+    """Unit currents in phase with the first place that a converter reaches; none from a part without a fault."""
+    reach = np.where(first != 0, first, last)
+    away = reach == 0
+    return np.asarray(np.where(away, 0j, reach.conj() / np.where(away, 1.0, np.abs(reach))), dtype=np.complex128)
 
 
 def _impedances(
