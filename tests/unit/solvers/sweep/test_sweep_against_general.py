@@ -74,7 +74,8 @@ def test_random_network__agrees_with_loops_parallel_sources_and_dead_islands(
     closed = rng.random(network.switches.n) >= opened
     c = network.consumers
     inputs = {"p_kw": 0.5 * c.p_kw, "q_kvar": 0.5 * c.q_kvar, "tap_position": tap, "closed": closed}
-    compare(network, **({"v_pu": 1e-7, "kva": 0.1} if couplers else {}), **inputs)
+    # Couplers are small impedances there: up to some 1e-7 pu, where the sweep closes its balance to 1e-10 kVA.
+    compare(network, **({"v_pu": 5e-7, "kva": 0.1} if couplers else {}), **inputs)
 
 
 @pytest.mark.parametrize("seed", range(4))
