@@ -22,7 +22,7 @@ from twin.solvers.sweep.kernels import compiled, inner
 CONTRACTING = 0.25
 """The squared rate of the fixed point above which Newton's method costs less."""
 
-MOST_FIXED_POINT, MOST_NEWTON, MOST_LIMIT_ROUNDS = 30, 30, 40
+MOST_FIXED_POINT, MOST_NEWTON, MOST_LIMIT_ROUNDS, CALLS_TO_ALL = 30, 30, 100, 2
 ROUNDOFF_PU = 1e-8
 """Newton steps below this that no longer shrink are roundoff: impedances of next to nothing leave no more digits."""
 
@@ -307,37 +307,61 @@ def _newton_within_limits(
 ) -> int:
     """Newton's method; units that would have to leave their limits of Q stay at them until the voltage calls them back.
 
-    A bus is called back once: if it comes to a limit again, it stays there.
+    While any bus is beyond a limit nobody is called back. The first calls go to all buses at once, later ones to the
+    bus furthest off alone: several that share a task would otherwise come and go together for ever.
     """
     v[:] = state.idle
     load.limit[:] = 0
-    called = load.limit.copy()
     for k in range(v.size):
         if load.held[k] > 0.0:
             v[k] *= load.held[k] / abs(v[k])
+    calls = 0
     for _ in range(MOST_LIMIT_ROUNDS):
         if not _newton(pattern, state, load, work, tolerance_pu, v):
             return DIVERGED
-        changed = False
-        for k in range(v.size):
-            if not load.held[k] > 0.0:
-                continue
-            if load.limit[k] == 0:
-                fed = _reactive_power(pattern, state, load, work, v, k)
-                load.fed[k] = fed
-                if fed > load.high[k] + 1e-9 or fed < load.low[k] - 1e-9:
-                    load.limit[k] = 1 if fed > load.high[k] else -1
-                    load.fed[k] = load.high[k] if fed > load.high[k] else load.low[k]
-                    load.s0[k] += complex(0.0, load.fed[k])
-                    changed = True
-            elif called[k] == 0 and (abs(v[k]) - load.held[k]) * load.limit[k] > 1e-9:
-                called[k] = 1
+        if _take_to_limits(pattern, state, load, work, v):
+            continue
+        if not _call_back(load, v, calls < CALLS_TO_ALL):
+            return CONVERGED
+        calls += 1
+    return UNSETTLED
+
+
+@inner
+def _take_to_limits(pattern: Pattern, state: State, load: Load, work: Work, v: Complexes) -> bool:
+    """Let units that would have to feed in more than they can do what they can; True if there were any."""
+    changed = False
+    for k in range(v.size):
+        if not load.held[k] > 0.0 or load.limit[k] != 0:
+            continue
+        fed = _reactive_power(pattern, state, load, work, v, k)
+        load.fed[k] = fed
+        if fed > load.high[k] + 1e-9 or fed < load.low[k] - 1e-9:
+            load.limit[k] = 1 if fed > load.high[k] else -1
+            load.fed[k] = load.high[k] if fed > load.high[k] else load.low[k]
+            load.s0[k] += complex(0.0, load.fed[k])
+            changed = True
+    return changed
+
+
+@inner
+def _call_back(load: Load, v: Complexes, everybody: bool) -> bool:
+    """Let units at a limit hold their voltage again where it is on the wrong side; True if there were any."""
+    worst, furthest = -1, 1e-9
+    for k in range(v.size):
+        if load.held[k] > 0.0 and load.limit[k] != 0:
+            off = (abs(v[k]) - load.held[k]) * load.limit[k]
+            if off > furthest:
+                worst, furthest = k, off
+    if worst < 0:
+        return False
+    for k in range(v.size):
+        if load.held[k] > 0.0 and load.limit[k] != 0:
+            off = (abs(v[k]) - load.held[k]) * load.limit[k]
+            if k == worst or (everybody and off > 1e-9):
                 load.s0[k] -= complex(0.0, load.fed[k])
                 load.limit[k] = 0
-                changed = True
-        if not changed:
-            return CONVERGED
-    return UNSETTLED
+    return True
 
 
 @inner
