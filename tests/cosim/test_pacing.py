@@ -12,7 +12,7 @@ from twin.errors import ExitCode
 
 SHORT = scenario("{at: 1 s, operate: {switch: LBS_6-7, to: open}}", duration="3 s", default="protocol: in_process")
 
-BUSY = scenario("{at: 1 s, operate: {switch: LBS_6-7, to: open}}", duration="40 s", extra="step: 100 ms")
+BUSY = scenario("{at: 1 s, operate: {switch: LBS_6-7, to: open}}", duration="20 s", extra="step: 10 ms")
 
 
 def test_speed__takes_the_time_it_should_and_gives_the_same_journal(tmp_path: Path) -> None:
