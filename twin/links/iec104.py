@@ -42,7 +42,7 @@ from twin.protocols.iec104 import (
     tagged_type,
 )
 from twin.protocols.iec104.elements import CounterInterrogation, Interrogation
-from twin.protocols.iec104.mapping import command_element, type_suits, value_of
+from twin.protocols.iec104.mapping import command_element, type_brings, value_of
 from twin.protocols.iec104.types import plain_type
 from twin.timebase import NEVER, SimTime, TimeBase
 
@@ -419,7 +419,7 @@ def _input_types(definition: PointDefinition) -> tuple[int, ...]:
     """The types that may bring values of a point; none for an output."""
     if definition.kind.is_output:
         return ()
-    return tuple(type_id for type_id in TYPES if type_suits(definition.kind, type_id))
+    return tuple(t for t in TYPES if type_brings(definition.kind, definition.address.type_id, t))
 
 
 _CAUSES = {int(cause) for cause in Cause}

@@ -195,7 +195,7 @@ class Iec104Outstation:
         type_id, counter = event_type or point.event_type, point.counter
         value = point.value if counter is None else counter.count(point.value)
         octets = point.ioa_octets + point.octets_of(value, point.quality)
-        if type_id != point.plain:
+        if type_id != point.plain or point.event_only:
             octets += self._tags.at(self.clock.reading(t_ms), invalid=not self.clock.valid)
         return StationEvent(self.batch, type_id, self._cause(point), point.common_address, octets)
 

@@ -14,7 +14,7 @@ from twin.outstations.iec104_settings import Iec104OutstationSettings
 from twin.points.model import PointDefinition, PointKind, Quality
 from twin.protocols.iec104 import InformationObject, plain_type, tagged_type
 from twin.protocols.iec104.elements import IntegratedTotal
-from twin.protocols.iec104.mapping import element_of, type_suits
+from twin.protocols.iec104.mapping import EVENT_ONLY_TYPES, element_of, type_suits
 from twin.protocols.iec104.point_octets import point_octets
 
 COUNTER_SEQUENCES = 32
@@ -37,6 +37,7 @@ class InputPoint:
         "common_address",
         "counter",
         "definition",
+        "event_only",
         "event_type",
         "ioa_octets",
         "limits",
@@ -54,6 +55,7 @@ class InputPoint:
         self.address = address
         self.common_address = address.common_address
         self.plain = plain_type(address.type_id)
+        self.event_only = self.plain in EVENT_ONLY_TYPES
         self.event_type = tagged_type(address.type_id) if tagged_events else address.type_id
         self.ioa_octets = address.ioa.to_bytes(3, "little")
         self.octets_of = point_octets(address.type_id)
@@ -61,6 +63,11 @@ class InputPoint:
         self.quality = Quality.INVALID
         self.limits: TransmissionLimits | None = None
         self.counter = CounterRegister() if definition.kind is PointKind.COUNTER else None
+
+    @property
+    def interrogated(self) -> bool:
+        """Whether it belongs into an interrogation: no counter, and more than an event."""
+        return self.counter is None and not self.event_only
 
     @property
     def present(self) -> InformationObject:
@@ -156,7 +163,7 @@ class StationImage:
         self.counter_groups = {
             number: [self._counter(p) for p in self._named(names)] for number, names in settings.counter_groups.items()
         }
-        self.cyclic = dict.fromkeys(p.name for p in self._named(settings.cyclic_points))
+        self.cyclic = dict.fromkeys(p.name for p in self._named(settings.cyclic_points) if not p.event_only)
 
     def input(self, name: str) -> InputPoint:
         """An input by name.
@@ -178,14 +185,15 @@ class StationImage:
         return point
 
     def at(self, common_address: int, ioa: int) -> InputPoint | None:
-        """The input at an address, None if there is none."""
+        """The input at an address that a master may ask for, None if there is none."""
         definition = self.by_address.get((common_address, ioa))
-        return None if definition is None else self.inputs.get(definition.name)
+        found = None if definition is None else self.inputs.get(definition.name)
+        return None if found is None or found.event_only else found
 
     def interrogated(self, common_address: int, group: int) -> Iterator[InputPoint]:
-        """The inputs of an interrogation group of a common address, all but counters for group 0."""
+        """The inputs of an interrogation group of a common address, all for group 0; but counters and mere events."""
         points: Iterable[InputPoint] = self.inputs.values() if group == 0 else self.groups.get(group, ())
-        return (p for p in points if p.counter is None and p.common_address == common_address)
+        return (p for p in points if p.interrogated and p.common_address == common_address)
 
     def counters(self, common_address: int, group: int) -> list[InputPoint]:
         """The counters of a counter group of a common address, all for group 0."""

@@ -212,7 +212,7 @@ class Iec104OutstationSession:
             self._send_scan(Cause.PERIODIC, [image.inputs[name] for name in image.cyclic], now)
         if self._background_at <= now:
             self._background_at = now + settings.background_ms
-            self._send_scan(Cause.BACKGROUND_SCAN, [p for p in image.inputs.values() if p.counter is None], now)
+            self._send_scan(Cause.BACKGROUND_SCAN, [p for p in image.inputs.values() if p.interrogated], now)
 
     def _send_scan(self, cause: Cause, points: Sequence[InputPoint], now: SimTime) -> None:
         """A scan is left out while the master lags behind: the next one says more."""

@@ -22,11 +22,11 @@ from twin.points.model import QUANTITIES, ControlModel, PointAddress, PointDefin
 
 TYPE_IDS: Mapping[PointKind, tuple[int, ...]] = {
     PointKind.SINGLE: (30, 1),
-    PointKind.DOUBLE: (31, 3),
-    PointKind.MEASURAND: (36, 13, 35, 11, 34, 9),
+    PointKind.DOUBLE: (31, 3, 38),
+    PointKind.MEASURAND: (36, 13, 35, 11, 34, 9, 21),
     PointKind.COUNTER: (37, 15),
     PointKind.STEP_POSITION: (32, 5),
-    PointKind.BITSTRING: (33, 7),
+    PointKind.BITSTRING: (33, 7, 20, 39, 40),
     PointKind.SINGLE_COMMAND: (45, 58),
     PointKind.DOUBLE_COMMAND: (46, 59),
     PointKind.STEP_COMMAND: (47, 60),
@@ -53,6 +53,7 @@ _QUANTITY_KINDS = {
     "p_kw": PointKind.MEASURAND,
     "q_kvar": PointKind.MEASURAND,
     "v_kv": PointKind.MEASURAND,
+    **dict.fromkeys(("fault_l1_a", "fault_l2_a", "fault_l3_a", "fault_x_ohm"), PointKind.MEASURAND),
     "operate": PointKind.DOUBLE_COMMAND,
     "tap": PointKind.STEP_POSITION,
     "steps_in": PointKind.STEP_POSITION,

@@ -24,7 +24,7 @@ VALUES = st.floats() | st.integers(-(2**33), 2**33).map(float) | st.integers(0, 
 @pytest.mark.parametrize("type_id", [*INPUT_TYPES, *(tagged_type(t) for t in INPUT_TYPES)])
 def test_point_octets__equal_those_of_the_codec(type_id: int) -> None:
     octets_of = point_octets(type_id)
-    whole = type_id in (3, 31)
+    whole = type_id in (3, 31, 38)
 
     @settings(max_examples=150, deadline=None)
     @given(st.integers(0, 3).map(float) if whole else VALUES, QUALITY)

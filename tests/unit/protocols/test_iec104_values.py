@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twin.points.model import PointKind, Quality
 from twin.protocols.iec104 import TimeTag, UnencodableValueError
 from twin.protocols.iec104 import elements as e
-from twin.protocols.iec104.mapping import command_element, command_value, element_of, type_suits, value_of
+from twin.protocols.iec104.mapping import command_element, command_value, element_of, type_brings, type_suits, value_of
 from twin.timebase import TimeBase
 
 START = TimeBase(datetime(2026, 1, 15, 18, 0, tzinfo=UTC))
@@ -57,6 +57,11 @@ def test_time_tag__that_is_no_date_has_no_simulation_time(field: dict[str, int])
         (36, math.nan, Quality.GOOD, e.ShortFloat(0.0, Quality.INVALID)),
         (15, 7.0, Quality.INVALID, e.IntegratedTotal(7, invalid=True)),
         (37, 2.0**31, Quality.GOOD, e.IntegratedTotal(2**31 - 1, carry=True)),
+        (20, float(0x8001_A5A5), Quality.OVERFLOW, e.PackedSinglePoints(0xA5A5, 0x8001, Quality.OVERFLOW)),
+        (21, 0.5, Quality.INVALID, e.NormalizedValue(0.5)),
+        (38, 2.0, Quality.BLOCKED, e.ProtectionEvent(2, 0, True, Quality.BLOCKED)),
+        (39, float(0x01F4_0009), Quality.GOOD, e.ProtectionStart(9, 500)),
+        (40, float(0x0028_00FF), Quality.INVALID, e.ProtectionTrip(15, 40, quality=Quality.INVALID)),
     ],
 )
 def test_mapping__value_to_element(type_id: int, value: float, quality: Quality, element: object) -> None:
@@ -76,6 +81,11 @@ def test_mapping__float_beyond_single_precision_is_an_overflow() -> None:
         (e.IntegratedTotal(-5, carry=True, invalid=True), -5.0, Quality.OVERFLOW | Quality.INVALID),
         (e.ScaledValue(-7, Quality.OVERFLOW), -7.0, Quality.OVERFLOW),
         (e.ShortFloat(math.inf), 0.0, Quality.INVALID),
+        (e.PackedSinglePoints(0xA5A5, 0x8001, Quality.BLOCKED), float(0x8001_A5A5), Quality.BLOCKED),
+        (e.NormalizedValue(-0.25), -0.25, Quality.GOOD),
+        (e.ProtectionEvent(1, 30, quality=Quality.INVALID), 1.0, Quality.INVALID),
+        (e.ProtectionStart(9, 500), float(0x01F4_0009), Quality.GOOD),
+        (e.ProtectionTrip(15, 40), float(0x0028_000F), Quality.GOOD),
     ],
 )
 def test_mapping__element_to_value(element: object, value: float, quality: Quality) -> None:
@@ -113,5 +123,22 @@ def test_mapping__refuses_what_no_command_can_carry(type_id: int, value: float) 
 
 
 def test_mapping__types_suit_their_kind_with_and_without_time() -> None:
-    assert [t for t in range(128) if type_suits(PointKind.MEASURAND, t)] == [9, 11, 13, 34, 35, 36]
+    assert [t for t in range(128) if type_suits(PointKind.MEASURAND, t)] == [9, 11, 13, 21, 34, 35, 36]
     assert [t for t in range(128) if type_suits(PointKind.DOUBLE_COMMAND, t)] == [46, 59]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mapped", "brought"),
+    [
+        (PointKind.DOUBLE, 31, [3, 31]),
+        (PointKind.DOUBLE, 38, [38]),
+        (PointKind.BITSTRING, 7, [7, 33]),
+        (PointKind.BITSTRING, 20, [20]),
+        (PointKind.BITSTRING, 40, [40]),
+        (PointKind.MEASURAND, 9, [9, 11, 13, 21, 34, 35, 36]),
+    ],
+)
+def test_mapping__elements_of_another_meaning_do_not_bring_values(
+    kind: PointKind, mapped: int, brought: list[int]
+) -> None:
+    assert [t for t in range(128) if type_brings(kind, mapped, t)] == brought

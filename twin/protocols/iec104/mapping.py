@@ -2,12 +2,16 @@
 
 Values that the wire cannot carry are clamped and flagged OVERFLOW; a number that is none (NaN) travels as
 zero with INVALID. Step commands are -1 (lower) and +1 (higher) in the point model.
+
+A bit string of type 20, 39 or 40 holds two fields of the element: in its low half the states, starts or circuits, in
+its high half the change marks or the time in milliseconds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from twin.points.model import PointKind, Quality
 from twin.protocols.iec104.asdu import Element
@@ -18,6 +22,10 @@ from twin.protocols.iec104.elements import (
     DoublePoint,
     IntegratedTotal,
     NormalizedValue,
+    PackedSinglePoints,
+    ProtectionEvent,
+    ProtectionStart,
+    ProtectionTrip,
     ScaledValue,
     SetpointFloat,
     SetpointNormalized,
@@ -33,18 +41,23 @@ from twin.protocols.iec104.types import TypeId, plain_type
 
 KIND_TYPES: dict[PointKind, tuple[TypeId, ...]] = {
     PointKind.SINGLE: (TypeId.M_SP_NA_1,),
-    PointKind.DOUBLE: (TypeId.M_DP_NA_1,),
+    PointKind.DOUBLE: (TypeId.M_DP_NA_1, TypeId.M_EP_TD_1),
     PointKind.STEP_POSITION: (TypeId.M_ST_NA_1,),
-    PointKind.MEASURAND: (TypeId.M_ME_NC_1, TypeId.M_ME_NB_1, TypeId.M_ME_NA_1),
+    PointKind.MEASURAND: (TypeId.M_ME_NC_1, TypeId.M_ME_NB_1, TypeId.M_ME_NA_1, TypeId.M_ME_ND_1),
     PointKind.COUNTER: (TypeId.M_IT_NA_1,),
-    PointKind.BITSTRING: (TypeId.M_BO_NA_1,),
+    PointKind.BITSTRING: (TypeId.M_BO_NA_1, TypeId.M_PS_NA_1, TypeId.M_EP_TE_1, TypeId.M_EP_TF_1),
     PointKind.SINGLE_COMMAND: (TypeId.C_SC_NA_1,),
     PointKind.DOUBLE_COMMAND: (TypeId.C_DC_NA_1,),
     PointKind.STEP_COMMAND: (TypeId.C_RC_NA_1,),
     PointKind.SETPOINT: (TypeId.C_SE_NC_1, TypeId.C_SE_NB_1, TypeId.C_SE_NA_1),
     PointKind.BITSTRING_COMMAND: (TypeId.C_BO_NA_1,),
 }
-"""The plain types a kind of point may have."""
+"""The types a kind of point may have in the map: the plain ones, and those that exist with a time tag alone."""
+
+EVENT_ONLY_TYPES = frozenset({TypeId.M_EP_TD_1, TypeId.M_EP_TE_1, TypeId.M_EP_TF_1})
+"""Events of protection equipment: spontaneous only, never interrogated or read (IEC 60870-5-101, 7.3.1.20 to 22)."""
+
+_OWN_ELEMENT = EVENT_ONLY_TYPES | {TypeId.M_PS_NA_1}
 
 _OVERFLOW = Quality.OVERFLOW
 _STATUS = ~Quality.OVERFLOW
@@ -55,6 +68,12 @@ _NORMALIZED_MAX = 32767 / 32768
 def type_suits(kind: PointKind, type_id: int) -> bool:
     """Whether a type (with or without time tag) may carry a point of this kind."""
     return plain_type(type_id) in KIND_TYPES[kind]
+
+
+def type_brings(kind: PointKind, mapped: int, type_id: int) -> bool:
+    """Whether values of a point mapped to one type may arrive in another: any measured value, else the same element."""
+    alike = plain_type(mapped) == plain_type(type_id) or not {mapped, type_id} & _OWN_ELEMENT
+    return type_suits(kind, type_id) and alike
 
 
 def _clamped(value: float, quality: Quality, least: float, most: float) -> tuple[float, Quality]:
@@ -97,6 +116,36 @@ def _counter(value: float, quality: Quality) -> IntegratedTotal:
     return IntegratedTotal(round(count), carry=carry, invalid=invalid)
 
 
+def _normalized_alone(value: float, quality: Quality) -> NormalizedValue:
+    return NormalizedValue(_normalized(value, quality).value)
+
+
+def _halves(value: float, low: int, quality: Quality) -> tuple[int, int, Quality]:
+    """The low half as far as the element has bits for it, the high half, and the quality."""
+    bits, quality = _clamped(value, quality, 0, 2**32 - 1)
+    number = round(bits)
+    return number & low, number >> 16, quality
+
+
+def _packed(value: float, quality: Quality) -> PackedSinglePoints:
+    return PackedSinglePoints(*_halves(value, 0xFFFF, quality))
+
+
+def _protection_event(value: float, quality: Quality) -> ProtectionEvent:
+    """The point model has no elapsed time: it is marked as not valid."""
+    return ProtectionEvent(int(value) & 3, 0, True, quality & _STATUS)
+
+
+def _protection_start(value: float, quality: Quality) -> ProtectionStart:
+    starts, duration_ms, quality = _halves(value, 0x3F, quality)
+    return ProtectionStart(starts, duration_ms, quality=quality & _STATUS)
+
+
+def _protection_trip(value: float, quality: Quality) -> ProtectionTrip:
+    circuits, operating_ms, quality = _halves(value, 0x0F, quality)
+    return ProtectionTrip(circuits, operating_ms, quality=quality & _STATUS)
+
+
 def _bitstring(value: float, quality: Quality) -> Bitstring:
     bits, quality = _clamped(value, quality, 0, 2**32 - 1)
     return Bitstring(round(bits), quality)
@@ -111,6 +160,11 @@ _ELEMENTS: dict[int, Callable[[float, Quality], Element]] = {
     TypeId.M_ME_NC_1: _float,
     TypeId.M_IT_NA_1: _counter,
     TypeId.M_BO_NA_1: _bitstring,
+    TypeId.M_PS_NA_1: _packed,
+    TypeId.M_ME_ND_1: _normalized_alone,
+    TypeId.M_EP_TD_1: _protection_event,
+    TypeId.M_EP_TE_1: _protection_start,
+    TypeId.M_EP_TF_1: _protection_trip,
 }
 
 
@@ -119,15 +173,27 @@ def element_of(type_id: int, value: float, quality: Quality) -> Element:
     return _ELEMENTS[plain_type(type_id)](value, quality)
 
 
+def _total_value(element: IntegratedTotal) -> tuple[float, Quality]:
+    carry = Quality.OVERFLOW if element.carry else Quality.GOOD
+    return float(element.count), carry | (Quality.INVALID if element.invalid else Quality.GOOD)
+
+
+_VALUES: dict[type, Callable[[Any], tuple[float, Quality]]] = {
+    SinglePoint: lambda e: (float(e.value), e.quality),
+    DoublePoint: lambda e: (float(e.position), e.quality),
+    IntegratedTotal: _total_value,
+    PackedSinglePoints: lambda e: (float(e.states | e.changes << 16), e.quality),
+    ProtectionEvent: lambda e: (float(e.state), e.quality),
+    ProtectionStart: lambda e: (float(e.starts | e.duration_ms << 16), e.quality),
+    ProtectionTrip: lambda e: (float(e.circuits | e.operating_ms << 16), e.quality),
+}
+
+
 def value_of(element: Element) -> tuple[float, Quality]:
     """The neutral value and quality of an input element; a number that is not finite is zero and INVALID."""
-    if isinstance(element, SinglePoint):
-        return float(element.value), element.quality
-    if isinstance(element, DoublePoint):
-        return float(element.position), element.quality
-    if isinstance(element, IntegratedTotal):
-        carry = Quality.OVERFLOW if element.carry else Quality.GOOD
-        return float(element.count), carry | (Quality.INVALID if element.invalid else Quality.GOOD)
+    read = _VALUES.get(type(element))
+    if read is not None:
+        return read(element)
     value = float(element.value)
     if math.isfinite(value):
         return value, element.quality
