@@ -81,6 +81,11 @@ class Relay:
         if self._server is not None:
             await self._server.wait_closed()
 
+    def cut(self) -> None:
+        """Both ends of every connection are hung up on; new ones are taken."""
+        for passage in self._passages:
+            passage.cancel()
+
     def half_open(self) -> None:
         """The far ends lose their connections; the callers are told nothing and speak into the void."""
         for passage in self._passages:
