@@ -127,7 +127,7 @@ class Iec104Outstation:
         if session.group is None:
             self.desk.drop(session.owner, now)
             self.buffer.dropped += session.events.dropped
-            self.take_back(session.undelivered(), now)
+            self.take_back(session.undelivered(), now, gap=session.events.gap)
         else:
             session.group.events.put_back(session.unacknowledged())
             if not self._active(session.owner):
@@ -142,7 +142,7 @@ class Iec104Outstation:
         if self.controller is None:
             self.controller = session.owner
         if session.group is None:
-            session.events.extend(self.buffer.take_all())
+            session.events.take_over(self.buffer)
             return
         for other in self._sessions:
             if other is not session and other.group is session.group:
@@ -205,11 +205,17 @@ class Iec104Outstation:
         return _SPONTANEOUS
 
     def _watch_overflow(self, now: SimTime) -> None:
-        assert self._overflow is not None
         dropped = self.events_dropped
         if dropped > self._dropped_before and not self._overflowed:
             self._indicate_overflow(True, now)
-        self._dropped_before = self.events_dropped
+        self._dropped_before = dropped
+
+    def overflow_event(self, now: SimTime) -> StationEvent | None:
+        """The indication that events have been dropped; None where the station has no point for it."""
+        if self._overflow is None:
+            return None
+        self._overflowed, self._overflow.value = True, 1.0
+        return self.event(self._overflow, now)
 
     def relax(self, now: SimTime) -> None:
         """A master has taken events: an overflow is over when none waits any more."""
@@ -221,18 +227,33 @@ class Iec104Outstation:
         return any(len(queue) for queue in queues)
 
     def _indicate_overflow(self, on: bool, now: SimTime) -> None:
+        """Who has a gap before its events hears of an overflow there, the others at once."""
         assert self._overflow is not None
         self._overflowed = on
         self._overflow.value = float(on)
         self.batch += 1
-        self._publish([self.event(self._overflow, now)], now)
+        event = self.event(self._overflow, now)
+        for session in self._sessions:
+            if session.started and not session.events.gap and session.group is None:
+                session.offer((event,), now)
+        for group in self.groups:
+            if not group.events.gap:
+                group.events.extend((event,))
+        for session in self._sessions:
+            if session.started and session.group is not None:
+                session.send_events(now)
 
-    def take_back(self, events: Sequence[StationEvent], now: SimTime) -> None:
-        """Events that their master did not acknowledge go to masters that came later, or wait for the next one."""
+    def take_back(self, events: Sequence[StationEvent], now: SimTime, *, gap: bool = False) -> None:
+        """Events that their master did not acknowledge go to masters that came later, or wait for the next one.
+
+        ``gap`` says that some were dropped before them.
+        """
         receivers = [session for session in self._sessions if session.started and session.group is None]
         for session in receivers:
+            session.events.gap |= gap
             session.offer([event for event in events if event.batch <= session.started_after_batch], now)
         if not receivers:
+            self.buffer.gap |= gap
             self.buffer.put_back(events)
 
     # counters, commands, reset

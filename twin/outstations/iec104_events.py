@@ -45,11 +45,12 @@ _CAPACITY: dict[int, int] = {}
 
 
 class EventQueue:
-    """At most ``limit`` events, oldest first."""
+    """At most ``limit`` events, oldest first. ``gap``: some were dropped from before the first one, and nobody told."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.dropped = 0
+        self.gap = False
         self._events: deque[StationEvent] = deque()
 
     def __len__(self) -> int:
@@ -61,12 +62,25 @@ class EventQueue:
         while len(self._events) > self.limit:
             self._events.popleft()
             self.dropped += 1
+            self.gap = True
 
     def put_back(self, events: Iterable[StationEvent]) -> None:
         """Events that did not reach their master come first again, in the order they were made."""
         merged = sorted((*events, *self._events), key=lambda event: event.batch)
         self._events = deque()
         self.extend(merged)
+
+    def take_over(self, other: EventQueue) -> None:
+        """Everything that waits in another queue, and the gap before it."""
+        self.gap, other.gap = self.gap or other.gap, False
+        self.extend(other.take_all())
+
+    def mark_gap(self, indication: StationEvent) -> Packed:
+        """The ASDU that tells of the gap; sent before the first event, it stays before it when both are put back."""
+        self.gap = False
+        first = self._events[0].batch if self._events else indication.batch
+        event = indication._replace(batch=first)
+        return _asdus(*event[1:4], [event])[0]
 
     def take_all(self) -> list[StationEvent]:
         """Every event, leaving none."""
@@ -91,11 +105,11 @@ class EventQueue:
 
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-able values."""
-        return {"dropped": self.dropped, "events": rows_of(self._events)}
+        return {"dropped": self.dropped, "gap": self.gap, "events": rows_of(self._events)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """The inverse of :meth:`snapshot`."""
-        self.dropped = state["dropped"]
+        self.dropped, self.gap = state["dropped"], state["gap"]
         self._events = deque(events_in(state["events"]))
 
 

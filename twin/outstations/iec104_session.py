@@ -155,7 +155,8 @@ class Iec104OutstationSession:
         self._sent.clear()
         self._cyclic_at = self._background_at = NEVER
         if self.group is None:
-            self.outstation.take_back(held_back + self.events.take_all(), now)
+            gap, self.events.gap = self.events.gap, False
+            self.outstation.take_back(held_back + self.events.take_all(), now, gap=gap)
         else:
             self.events.put_back(held_back)
         self.outstation.stopped(self)
@@ -180,10 +181,21 @@ class Iec104OutstationSession:
         sent = False
         while self.started and len(self.events) and self._connection.window_open:
             sent = True
+            if self.events.gap:
+                self._tell_gap(now)
             for events, octets in self.events.take():
                 self._send(octets, events, now)
         if sent:
             self.outstation.relax(now)
+
+    def _tell_gap(self, now: SimTime) -> None:
+        """The overflow is indicated where the events are missing: before the first that is left."""
+        indication = self.outstation.overflow_event(now)
+        if indication is None:
+            self.events.gap = False
+            return
+        events, octets = self.events.mark_gap(indication)
+        self._send(octets, events, now)
 
     def _send(self, octets: bytes, events: tuple[StationEvent, ...], now: SimTime) -> None:
         self._connection.send_octets(octets, now)

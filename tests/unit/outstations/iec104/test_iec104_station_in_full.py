@@ -388,10 +388,48 @@ def test_overflow__is_indicated_until_every_event_is_sent() -> None:
         rtu.update([sample("i_a", float(n), n)], n)
     master = Master(rtu, 9)
     got = [(o.ioa, o.element.value) for a in master.take(9) if a.type_id != 70 for o in a.objects]
-    assert got == [(7, 3.0), (10, True), (7, 4.0), (10, False)]
-    assert rtu.events_dropped == 3  # the indication took the place of one more
+    assert got == [(10, True), (7, 2.0), (7, 3.0), (7, 4.0), (10, False)]
+    assert rtu.events_dropped == 2
     rtu.update([sample("i_a", 9.0, 10)], 10)
     assert [o.ioa for a in master.take(10) for o in a.objects] == [7]
+
+
+def test_overflow__is_indicated_however_long_it_lasts() -> None:
+    rtu = station(event_limit=3, overflow_point="overflow")
+    for n in range(50):
+        rtu.update([sample("i_a", float(n), n)], n)
+    got = [(o.ioa, o.element.value) for a in Master(rtu, 50).take(50) if a.type_id != 70 for o in a.objects]
+    assert got == [(10, True), (7, 47.0), (7, 48.0), (7, 49.0), (10, False)]
+
+
+def test_overflow__is_indicated_again_before_events_that_are_sent_again() -> None:
+    """The first master is sent everything, acknowledges nothing, and is gone."""
+    rtu = station(event_limit=3, overflow_point="overflow")
+    for n in range(5):
+        rtu.update([sample("i_a", float(n), n)], n)
+    lost = Master(rtu, 5, start=False)
+    lost.connection.start(5)
+    lost.session.receive(lost.connection.data_to_send(), 5)
+    assert lost.session.payload_to_send()
+    rtu.close_session(lost.session, 6)
+    got = [(o.ioa, o.element.value) for a in Master(rtu, 7).take(7) if a.type_id != 70 for o in a.objects]
+    assert got[0] == (10, True)
+    assert [value for ioa, value in got if ioa == 7] == [3.0, 4.0]  # the indications count among the three
+    assert rtu.events_dropped == 4
+
+
+def test_overflow__of_one_master_is_indicated_to_the_others_too() -> None:
+    rtu = station(event_limit=3, overflow_point="overflow")
+    deaf, well = Master(rtu, 0, w=8), Master(rtu, 0, w=1)
+    well.take(0)
+    for n in range(30):
+        rtu.update([sample("i_a", float(n), n)], n)
+        well.exchange(n)
+    assert rtu.events_dropped > 0
+    got = [(o.ioa, o.element.value) for a in well.take(30) for o in a.objects]
+    assert [value for ioa, value in got if ioa == 7] == [float(n) for n in range(30)]
+    assert [value for ioa, value in got if ioa == 10] == [True]
+    assert deaf.session.events.gap
 
 
 def test_overflow__needs_a_single_point() -> None:
