@@ -12,6 +12,7 @@ import numpy as np
 from twin.network.model import Network
 from twin.solvers.frequency import FrequencyModel
 from twin.solvers.grid_model_mapping import UnsolvableNetworkError
+from twin.solvers.held_voltages import MOST_HELD
 from twin.solvers.model import (
     FaultKind,
     FaultPlace,
@@ -76,14 +77,14 @@ Backend = Literal["sweep", "direct", "power-grid-model"]
 def power_flow(network: Network, backend: Backend | None = None) -> PowerFlow:
     """A power flow of the network in its normal state at rated demand, by the backend that suits it best.
 
-    That is the sweep, or for networks whose generating units hold voltages the direct solver. Where a
+    That is the sweep, or for networks whose generating units hold many voltages the direct solver. Where a
     backend does not apply it turns to the next one by itself; see :func:`drain_notes`.
 
     Raises:
         UnsolvableNetworkError: the network's data admit no model.
     """
     if backend is None:
-        backend = "sweep" if np.isnan(network.generators.v_set_pu).all() else "direct"
+        backend = "sweep" if np.count_nonzero(~np.isnan(network.generators.v_set_pu)) <= MOST_HELD else "direct"
     if backend == "power-grid-model":
         return GridModelPowerFlow(network)
     if backend == "direct":

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from twin.network.model import Bools, Network
 from twin.solvers.batch import Block, CaseSource, Output, checked, reduced
-from twin.solvers.direct import DirectPowerFlow
 from twin.solvers.model import PowerFlow, PowerFlowDivergedError
 from twin.solvers.power_grid_model import LEAST_V_PU
 from twin.solvers.sweep import SweepPowerFlow, arrays, kernels
@@ -102,7 +101,7 @@ class BatchWorker:
     ) -> PowerFlowDivergedError | None:
         """Solve one case by itself and write its values, or give its error."""
         if self._single is None:
-            self._single = (DirectPowerFlow if self._holds else SweepPowerFlow)(self._network)
+            self._single = SweepPowerFlow(self._network)
         self._single.update(**{name: inputs[name][min(row, len(inputs[name]) - 1)] for name in _INPUTS})
         try:
             result = self._single.solve()

@@ -48,7 +48,7 @@ pytestmark = [
 CLOSED = np.zeros(0, dtype=np.bool_)
 KINDS = {FaultKind.THREE_PHASE: "3ph", FaultKind.PHASE_TO_PHASE: "2ph", FaultKind.PHASE_TO_EARTH: "1ph"}
 GROUPS = {"Dyn": 150.0, "YNyn": 0.0, "YNd": 150.0}
-QUICK = settings(max_examples=5, deadline=None, derandomize=True, phases=[Phase.generate])
+QUICK = settings(max_examples=5, phases=[Phase.generate])
 
 
 @st.composite

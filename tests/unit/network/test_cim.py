@@ -191,7 +191,7 @@ def test_oversized_zip__is_refused_unread(write: Writer, tmp_path: Path, monkeyp
         read_cim(path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_garbled_file__is_read_or_refused_in_a_sentence(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

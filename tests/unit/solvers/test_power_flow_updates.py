@@ -103,7 +103,7 @@ def assert_same(one: PowerFlowResult | str, two: PowerFlowResult | str) -> None:
         assert np.array_equal(getattr(one, name), getattr(two, name)), name
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(st.lists(changes, min_size=1, max_size=5))
 def test_update__in_place_equals_a_fresh_build(history: list[dict[str, Any]]) -> None:
     solver, state = power_flow(ring()), {}
@@ -116,7 +116,7 @@ def test_update__in_place_equals_a_fresh_build(history: list[dict[str, Any]]) ->
     assert_same(outcome(solver), outcome(fresh))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(array_of(st.booleans(), N_SWITCHES, np.bool_))
 def test_switching__there_and_back_returns_the_same_state(closed: Any) -> None:
     network = ring()
@@ -128,7 +128,7 @@ def test_switching__there_and_back_returns_the_same_state(closed: Any) -> None:
     assert_same(outcome(solver), before)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(st.lists(array_of(st.booleans(), N_SWITCHES, np.bool_), min_size=1, max_size=4), changes)
 def test_solve_many__equals_the_single_solve(candidates: list[Any], change: dict[str, Any]) -> None:
     solver = power_flow(ring())

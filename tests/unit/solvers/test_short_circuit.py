@@ -214,7 +214,7 @@ def test_ring__fault_on_the_spur_and_at_the_busbar(kind: FaultKind) -> None:
     assert arrows(network, busbar) == {"L_MA": "00", "L_AB": "00", "L_BM": "00", "L_AC": "00", "T1": "><"}
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(
     position=st.floats(0, 1),
     x_mb=st.floats(0.05, 20.0),

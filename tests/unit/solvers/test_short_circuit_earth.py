@@ -371,7 +371,7 @@ def some_fault(data: st.DataObject, network: Network) -> FaultPoint:
     return FaultPoint(kind, one.line, one.position, one.node, one.resistance_ohm, second=two)
 
 
-PROPERTY = settings(max_examples=40, deadline=None, derandomize=True, phases=[Phase.generate])
+PROPERTY = settings(max_examples=40, phases=[Phase.generate])
 
 
 @PROPERTY

@@ -15,6 +15,7 @@ from twin.network.model import Bools, Floats, Network
 from twin.network.topology import Topology
 from twin.solvers.direct import arrays, kernels
 from twin.solvers.direct.ordering import pattern_of
+from twin.solvers.held_voltages import shared
 from twin.solvers.islands import Islands
 from twin.solvers.model import DeferredResult, PowerFlow, PowerFlowDivergedError
 from twin.solvers.power_grid_model import LEAST_V_PU, GridModelPowerFlow
@@ -88,7 +89,7 @@ class DirectPowerFlow(CompiledPowerFlow["_Case"]):
             units = np.flatnonzero(free)
             for bus in np.unique(pattern.bus[grid.generator_node[units]]):
                 here = units[pattern.bus[grid.generator_node[units]] == bus]
-                q[here] = BASE_KVA * _shared(load.fed[bus], grid.generator_low[here], grid.generator_high[here])
+                q[here] = BASE_KVA * shared(load.fed[bus], grid.generator_low[here], grid.generator_high[here])
         return np.asarray(q, dtype=np.float64)
 
     def _conflict(self, closed: Bools) -> Outcome:
@@ -113,14 +114,6 @@ class DirectPowerFlow(CompiledPowerFlow["_Case"]):
             node = int(np.flatnonzero(lost[pattern.bus] & state.energised)[0]) if lost.any() else 0
             detail = "no voltages satisfy its demand"
         return PowerFlowDivergedError(islands.describe(int(islands.of_node[node])), detail)
-
-
-def _shared(fed: float, low: Floats, high: Floats) -> Floats:
-    """The reactive power of the units at one bus."""
-    room = high - low
-    if len(room) == 1 or not (np.isfinite(room).all() and room.sum() > 0):
-        return np.full(len(room), fed / len(room))
-    return np.asarray(low + room * ((fed - low.sum()) / room.sum()), dtype=np.float64)
 
 
 def _report(

@@ -1,18 +1,20 @@
 """The sweep behind the protocol of :class:`twin.solvers.model.PowerFlow`.
 
-Not for three phases. Generating units that hold a voltage, many loops and whatever the sweep finds no voltages for
-go to the direct solver.
+Generating units that hold a voltage are compensated for, see :mod:`twin.solvers.held_voltages`. Not for three phases.
+Many loops, many held voltages and whatever the sweep finds no voltages for go to the direct solver.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from twin.network.model import Bools, Floats, Network
+from twin.network.model import Bools, Floats, Ints, Network
+from twin.solvers.held_voltages import MOST_HELD, HeldUnits, hold, sensitivities
 from twin.solvers.model import DeferredResult, PowerFlow
 from twin.solvers.power_grid_model import LEAST_V_PU
 from twin.solvers.sweep import arrays, kernels
@@ -27,7 +29,8 @@ _REASONS = {
 }
 _BRANCH_RESULTS = 7
 _NOT_CONVERGED = "the sweep found no voltages"
-_HELD_VOLTAGES = "generating units hold voltages"
+_HELD_VOLTAGES = f"generating units hold more than {MOST_HELD} voltages"
+_NOT_HELD = "the sweep found no voltages that generating units could hold"
 
 
 class SweepPowerFlow(CompiledPowerFlow["_Case"]):
@@ -67,8 +70,6 @@ class SweepPowerFlow(CompiledPowerFlow["_Case"]):
         return following
 
     def _attempt(self, case: _Case, closed: Bools) -> Outcome:
-        if self._holds:
-            return _HELD_VOLTAGES
         case.prepare(closed, self._branches)
         if case.status != kernels.SOLVABLE:
             return _REASONS[case.status]
@@ -76,22 +77,50 @@ class SweepPowerFlow(CompiledPowerFlow["_Case"]):
         flow = arrays.fresh_demand(held.flow)
         n = self.network.nodes.n
         v_pu, energised = np.empty(n), np.empty(n, dtype=np.bool_)
-        solved = kernels.solve(
-            self._points,
-            held.spine,
-            flow,
-            held.loops,
-            self._demand,
-            self._tolerance_pu,
-            self._max_iterations,
-            LEAST_V_PU,
-            v_pu,
-            energised,
-        )
-        if not solved:
-            return _NOT_CONVERGED
-        grid, branches, fed = self._grid, self._branches, self._inputs.generation_kvar.copy()
+        fed = self._inputs.generation_kvar.copy()
+        solve = partial(self._solve, held, flow, v_pu, energised)
+        if not self._holds:
+            if not solve(self._demand):
+                return _NOT_CONVERGED
+        elif reason := self._hold(case, solve, v_pu, fed):
+            return reason
+        grid, branches = self._grid, self._branches
         return DeferredResult(v_pu, energised, lambda: _report(grid, branches, held, flow, fed))
+
+    def _solve(self, held: _Held, flow: arrays.Flow, v_pu: Floats, energised: Bools, demand: arrays.Demand) -> bool:
+        """Write the voltages at this demand; False if there are none."""
+        return bool(
+            kernels.solve(
+                self._points,
+                held.spine,
+                flow,
+                held.loops,
+                demand,
+                self._tolerance_pu,
+                self._max_iterations,
+                LEAST_V_PU,
+                v_pu,
+                energised,
+            )
+        )
+
+    def _hold(self, case: _Case, solve: Callable[[arrays.Demand], bool], v_pu: Floats, fed: Floats) -> str:
+        """Find the reactive power of the units that hold voltages; returns why not, or an empty string."""
+        units = case.units
+        if units.n > MOST_HELD:
+            return _HELD_VOLTAGES
+
+        def voltages(demand: arrays.Demand, q: Floats) -> Floats | None:
+            units.write(q, demand.generation_kvar)
+            return v_pu[units.nodes] if solve(demand) else None
+
+        if case.sensitivities is None:
+            nothing = arrays.Demand(*(np.zeros_like(column) for column in self._demand))
+            case.sensitivities = sensitivities(partial(voltages, nothing), units.n)
+        at_demand = self._demand._replace(generation_kvar=fed)
+        if case.sensitivities is None or hold(partial(voltages, at_demand), units.buses, case.sensitivities) is None:
+            return _NOT_HELD
+        return ""
 
 
 def _report(
@@ -122,10 +151,13 @@ class _Case:
 
     def __init__(self, network: Network, grid: arrays.Grid) -> None:
         self._network, self._grid = network, grid
+        self._holds = bool(grid.generator_set.any())
         self.ordered = False
         self.eliminated = False
         self.status = kernels.SOLVABLE
         self.held = self._room()
+        self.units = HeldUnits(network, np.full(network.generators.n, -1, dtype=np.int32))
+        self.sensitivities: Floats | None = None
 
     def _room(self) -> _Held:
         network = self._network
@@ -142,7 +174,15 @@ class _Case:
             self.ordered = True
         if self.status == kernels.SOLVABLE:
             kernels.eliminate(self._grid, branches, held.tree, held.flow, held.loops)
+            if self._holds:
+                self.units, self.sensitivities = HeldUnits(self._network, self._bus_of_units()), None
         self.eliminated = True
+
+    def _bus_of_units(self) -> Ints:
+        """The uppermost position of each generating unit's bus, -1 where it is dead or a source sets the voltage."""
+        tree, nodes = self.held.tree, self._network.generators.node
+        bus = np.array([_top(tree, int(position)) for position in tree.position[nodes]], dtype=np.int32)
+        return np.where(tree.parent[bus] == 0, -1, bus).astype(np.int32)
 
     def _renew(self) -> None:
         """Make room elsewhere if a result still needs the old arrays."""
@@ -154,3 +194,10 @@ class _Case:
         else:
             self.held = self._room()
             self.ordered = False
+
+
+def _top(tree: arrays.Tree, position: int) -> int:
+    """Up through closed bus couplers to where a branch or a source comes in; 0 stays 0."""
+    while tree.branch[position] == -1 and tree.parent[position] != 0:
+        position = int(tree.parent[position])
+    return position

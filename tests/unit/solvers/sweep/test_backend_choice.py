@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from types import FunctionType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from twin.network.builder import NetworkBuilder
 from twin.network.model import Network, SwitchKind
 from twin.solvers import drain_notes, power_flow
 from twin.solvers.direct import DirectPowerFlow
+from twin.solvers.held_voltages import MOST_HELD
 from twin.solvers.power_grid_model import GridModelPowerFlow
 from twin.solvers.sweep import SweepPowerFlow, kernels
 
@@ -30,15 +30,37 @@ def chain(n: int, v_set_pu: float = math.nan) -> Network:
     return builder.build()
 
 
-def test_backend__is_the_direct_solver_where_units_hold_voltages() -> None:
+def crowded(n: int) -> Network:
+    """A chain whose every node but the first has a unit that holds its voltage."""
+    builder = NetworkBuilder("crowded")
+    for k in range(n):
+        builder.node(f"N{k}", v_kv=20.0)
+        if k:
+            builder.line(f"L{k}", f"N{k - 1}", f"N{k}", length_km=0.01, r_ohm_per_km=0.3, x_ohm_per_km=0.3)
+            builder.generator(f"G{k}", f"N{k}", p_kw=10.0, v_set_pu=1.0)
+    builder.source("GRID", "N0")
+    return builder.build()
+
+
+def test_backend__is_the_direct_solver_where_units_hold_many_voltages() -> None:
     assert isinstance(power_flow(chain(5)), SweepPowerFlow)
-    assert isinstance(power_flow(chain(5, v_set_pu=1.0)), DirectPowerFlow)
+    assert isinstance(power_flow(chain(5, v_set_pu=1.0)), SweepPowerFlow)
+    assert isinstance(power_flow(crowded(MOST_HELD + 2)), DirectPowerFlow)
 
 
-@pytest.mark.parametrize("backend", ["sweep", "power-grid-model"])
-def test_backend__that_cannot_hold_voltages_hands_over_with_one_note(backend: Any) -> None:
+def test_sweep__hands_many_held_voltages_over_with_one_note() -> None:
+    solver, direct = (power_flow(crowded(MOST_HELD + 2), backend=backend) for backend in ("sweep", "direct"))
+    for each in (solver, direct):
+        each.update(generation_kw=np.full(MOST_HELD + 1, 100.0))
+    assert same(solver.solve(), direct.solve())
+    solver.solve()
+    (note,) = drain_notes(solver)
+    assert note.startswith("network crowded: generating units hold more than 24 voltages, so the direct solver takes")
+
+
+def test_grid_model__hands_held_voltages_over_with_one_note() -> None:
     network = chain(5, v_set_pu=1.01)
-    solver, direct = power_flow(network, backend=backend), power_flow(network, backend="direct")
+    solver, direct = power_flow(network, backend="power-grid-model"), power_flow(network, backend="direct")
     for p_kw in (100.0, 200.0):
         for each in (solver, direct):
             each.update(generation_kw=np.array([p_kw]))

@@ -57,13 +57,13 @@ def test_random_openings__agree_with_dead_islands_and_open_ends(name: str, seed:
     compare(network, p_kw=0.3 * c.p_kw, q_kvar=0.3 * c.q_kvar, closed=closed)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.integers(2, 40))
 def test_random_network__agrees_in_normal_state(seed: int, n: int) -> None:
     compare(random_network(seed, n, couplers=False))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.integers(2, 40), st.floats(0.0, 0.3), st.booleans())
 def test_random_network__agrees_with_loops_parallel_sources_and_dead_islands(
     seed: int, n: int, opened: float, couplers: bool

@@ -51,7 +51,7 @@ def random_inputs(seed: int) -> dict[str, Any]:
     return {name: values for name, values in every.items() if rng.random() < 0.5}
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=6))
 def test_update__in_place_equals_a_fresh_build_to_the_last_bit(seeds: list[int]) -> None:
     solver, state = sweep(), {}
@@ -65,7 +65,7 @@ def test_update__in_place_equals_a_fresh_build_to_the_last_bit(seeds: list[int])
     assert same(outcome(solver), outcome(fresh))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_switching__there_and_back_returns_the_same_state(seed: int) -> None:
     solver = sweep()
@@ -76,7 +76,7 @@ def test_switching__there_and_back_returns_the_same_state(seed: int) -> None:
     assert same(outcome(solver), before)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(0, 4))
 def test_solve_many__equals_one_at_a_time_and_keeps_the_state(seed: int, k: int) -> None:
     solver = sweep()

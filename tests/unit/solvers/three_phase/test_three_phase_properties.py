@@ -67,7 +67,7 @@ def _draw(
     np.add.at(short, node, np.where(delta[:, np.newaxis], np.roll(i, 1, axis=1), 0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=seeds)
 def test_power_flow__balances_at_every_node_and_phase(feeder: FeederOf, seed: int) -> None:
     network = feeder(seed)
@@ -82,7 +82,7 @@ def test_power_flow__balances_at_every_node_and_phase(feeder: FeederOf, seed: in
     assert np.abs(short * scale)[network.nodes.phases].max() < 0.1, "VA"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=seeds, data=st.data())
 def test_power_flow__a_switch_opened_and_closed_returns_the_same_state(
     feeder: FeederOf, seed: int, data: st.DataObject
@@ -100,7 +100,7 @@ def test_power_flow__a_switch_opened_and_closed_returns_the_same_state(
     assert _same(flow.solve(), before)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=seeds)
 def test_power_flow__updated_in_place_is_bit_identical_to_a_fresh_one(feeder: FeederOf, seed: int) -> None:
     network, rng = feeder(seed), np.random.default_rng(seed)
@@ -119,7 +119,7 @@ def test_power_flow__updated_in_place_is_bit_identical_to_a_fresh_one(feeder: Fe
     assert _same(used.solve(), fresh.solve())
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=seeds)
 def test_solve_many__gives_what_one_by_one_gives_and_leaves_the_state(feeder: FeederOf, seed: int) -> None:
     network, rng = feeder(seed), np.random.default_rng(seed)
@@ -140,7 +140,7 @@ def _compiled(flow: ThreePhasePowerFlow) -> ThreePhaseResult:
         return flow.solve()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=seeds)
 def test_compiled_circuit__after_operations_is_bit_identical_to_a_fresh_one_and_agrees_with_pivoting(
     feeder: FeederOf, seed: int
