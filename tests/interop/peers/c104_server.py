@@ -14,6 +14,7 @@ from typing import Any
 import c104
 
 LOCK = threading.Lock()
+RULE = {"refuse": False}
 
 
 def say(**row: Any) -> None:
@@ -23,12 +24,13 @@ def say(**row: Any) -> None:
 
 
 def number(value: Any) -> float:
-    return float(getattr(value, "value", value))
+    return float(int(str(value), 2)) if isinstance(value, c104.Byte32) else float(getattr(value, "value", value))
 
 
 def on_command(point: c104.Point, previous_info: c104.Information, message: c104.IncomingMessage) -> c104.ResponseState:
     say(event="command", ioa=point.io_address, value=number(point.value))
-    return c104.ResponseState.FAILURE if number(point.value) == 66.0 else c104.ResponseState.SUCCESS
+    refused = RULE["refuse"] or number(point.value) == 66.0
+    return c104.ResponseState.FAILURE if refused else c104.ResponseState.SUCCESS
 
 
 def on_clock(server: c104.Server, ip: str, date_time: datetime.datetime) -> c104.ResponseState:
@@ -57,6 +59,10 @@ def main() -> None:
 
 
 def obey(order: dict[str, Any], station: Any) -> None:
+    if "refuse" in order:
+        RULE["refuse"] = order["refuse"]
+        say(event="done", order=order, success=True)
+        return
     point = station.get_point(order["ioa"])
     at = order.get("at")
     stamp = {} if at is None else {"recorded_at": datetime.datetime.fromtimestamp(at, datetime.UTC)}
@@ -74,6 +80,22 @@ def obey(order: dict[str, Any], station: Any) -> None:
     elif "bits" in order:
         # Byte32 made of a number loses it (c104 2.2.1), made of octets it does not
         point.info = c104.BinaryInfo(c104.Byte32(order["bits"].to_bytes(4, "little")), quality, **stamp)
+    elif "count" in order:
+        flags = c104.BinaryCounterQuality(order.get("quality", 0))
+        sequence = c104.UInt5(order["sequence"])
+        point.info = c104.BinaryCounterInfo(order["count"], sequence, flags, **stamp)
+    elif "states" in order:
+        states, changed = (c104.PackedSingle(order[name]) for name in ("states", "changed"))
+        point.info = c104.StatusAndChanged(states, changed, quality, **stamp)
+    elif "event" in order:
+        state = [None, c104.EventState.OFF, c104.EventState.ON][order["event"]]
+        point.info = c104.ProtectionEventInfo(state, c104.UInt16(order["ms"]), quality, **stamp)
+    elif "starts" in order:
+        starts, duration = c104.StartEvents(order["starts"]), c104.UInt16(order["ms"])
+        point.info = c104.ProtectionStartInfo(starts, duration, quality, **stamp)
+    elif "circuits" in order:
+        circuits, operating = c104.OutputCircuits(order["circuits"]), c104.UInt16(order["ms"])
+        point.info = c104.ProtectionCircuitInfo(circuits, operating, quality, **stamp)
     else:
         point.info = c104.ShortInfo(order["short"], quality, **stamp)
     done = point.transmit(c104.Cot.SPONTANEOUS) if order["send"] else True
