@@ -1,6 +1,7 @@
 """Events of one master of a DNP3 outstation: bounded, in order, kept until they are confirmed.
 
-Where there is no room the oldest is dropped, counted, and told to the master by IIN2.3 until there is room again.
+Where there is no room the oldest is dropped, counted, and told to the master by IIN2.3 until there is room again and a
+fragment that says so has been confirmed.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class EventBuffer:
         self.limit = limit
         self.dropped = 0
         self.overflown = False
+        self._told = False
         self._events: deque[Event] = deque()
         self._waiting = [0, 0, 0, 0]
         self._live = 0
@@ -63,7 +65,7 @@ class EventBuffer:
         self._remove(oldest)
         self._purge()
         self.dropped += 1
-        self.overflown = True
+        self.overflown, self._told = True, False
 
     def _remove(self, event: Event) -> None:
         if event.state == WAITING:
@@ -83,7 +85,8 @@ class EventBuffer:
         return any(self._waiting[c] for c in classes)
 
     def indications(self) -> Iin:
-        """Which classes have events waiting, and whether some were lost."""
+        """Which classes have events waiting, and whether some were lost; the master is told with these."""
+        self._told = self.overflown
         iin = Iin.OVERFLOW if self.overflown else Iin.NONE
         for event_class, bit in CLASS_BITS.items():
             if self._waiting[event_class]:
@@ -106,8 +109,8 @@ class EventBuffer:
             if event.state != GONE:
                 self._remove(event)
         self._purge()
-        if self._live < self.limit:
-            self.overflown = False
+        if self._told and self._live < self.limit:
+            self.overflown = self._told = False
 
     def put_back(self) -> None:
         """No confirmation came: what was on its way waits again."""
@@ -139,12 +142,12 @@ class EventBuffer:
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-able values."""
         rows = [[*event.row(), event.state] for event in self._kept()]
-        return {"dropped": self.dropped, "overflown": self.overflown, "events": rows}
+        return {"dropped": self.dropped, "overflown": [self.overflown, self._told], "events": rows}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """The inverse of :meth:`snapshot`."""
         self.clear()
-        self.dropped, self.overflown = state["dropped"], state["overflown"]
+        self.dropped, (self.overflown, self._told) = state["dropped"], state["overflown"]
         for *row, where in state["events"]:
             event = Event(*row)
             event.state = where
