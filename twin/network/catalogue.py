@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from twin.errors import Blame, TwinError
+from twin.network.cache import kept
 from twin.network.cim import load_balanced
 from twin.network.model import Network
 from twin.network.pandapower_loader import LoaderOptions, load_pandapower
@@ -54,7 +55,8 @@ class NetworkFileError(TwinError):
 def load_network(spec: str, *, base_dir: Path | None = None, options: LoaderOptions | None = None) -> Network:
     """The network that ``spec`` names; relative paths start at ``base_dir`` (default: the working directory).
 
-    ``options`` replace those that a shipped name brings along.
+    ``options`` replace those that a shipped name brings along. What was read once is kept in the user's cache folder
+    (:mod:`twin.network.cache`).
 
     Raises:
         UnknownNetworkError: no such name or file; suggests the nearest.
@@ -62,16 +64,21 @@ def load_network(spec: str, *, base_dir: Path | None = None, options: LoaderOpti
         CimFileError: the file is no CIM model of a balanced network.
         UnsupportedNetworkError: the net holds what is not supported, all findings at once.
     """
+    chosen = options.model_dump_json() if options else ""
     if spec in _SHIPPED:
-        return _SHIPPED[spec](options)
+        return kept((spec, chosen), lambda: _SHIPPED[spec](options))
     if spec.startswith(PANDAPOWER_PREFIX):
-        return _pandapower_network(spec, options)
+        return kept((spec, chosen), lambda: _pandapower_network(spec, options))
     path = (base_dir or Path()) / spec
-    if path.is_file() and path.suffix.lower() in _CIM_SUFFIXES:
-        return load_balanced(path)
     if path.is_file():
-        return load_pandapower(read_pandapower_file(path), name=path.stem, options=options)
+        return kept((path.name, chosen, path.read_bytes()), lambda: _network_file(path, options))
     raise _unknown(spec, [*_SHIPPED, *_nearby_files(path)])
+
+
+def _network_file(path: Path, options: LoaderOptions | None) -> Network:
+    if path.suffix.lower() in _CIM_SUFFIXES:
+        return load_balanced(path)
+    return load_pandapower(read_pandapower_file(path), name=path.stem, options=options)
 
 
 def network_names() -> tuple[str, ...]:
