@@ -73,7 +73,7 @@ def complementary(matrix: Floats, right: Floats, low: Floats, high: Floats) -> F
     """The ``x`` within limits at which ``matrix @ x - right`` is 0, or at most 0 at ``high``, or at least 0 at ``low``.
 
     Block principal pivoting; once that no longer improves, the last wrong one alone (Murty 1974), which ends for every
-    matrix with positive principal minors, as sensitivities of voltages to reactive power should be. None if it does not.
+    matrix with positive principal minors, as sensitivities to reactive power should have. None if it does not.
     """
     n = len(right)
     at: Ints = np.zeros(n, dtype=np.int32)

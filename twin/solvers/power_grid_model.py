@@ -28,6 +28,7 @@ from twin.solvers.model import (
     PowerFlowResult,
     TapOutOfRangeError,
 )
+from twin.solvers.power_balance import PowerBalance
 
 LEAST_V_PU = 0.5
 """A solution with a lower voltage lies on the unstable branch of the nose curve, or is none."""
@@ -68,6 +69,7 @@ class GridModelPowerFlow:
         self._sources = mapping.table("source", self._ids.source, network.sources.n, DatasetType.update)
         self._output_types = mapping.output_types(network)
         self._rating_a = _ratings(network)
+        self._balance = PowerBalance(network)
         c, g = network.consumers, network.generators
         self.update(p_kw=c.p_kw, q_kvar=c.q_kvar, generation_kw=g.p_kw, generation_kvar=g.q_kvar)
         self.update(closed=network.switches.normally_closed, tap_position=network.transformers.tap_position)
@@ -202,11 +204,18 @@ class GridModelPowerFlow:
 
     def _unphysical(self, result: PowerFlowResult, closed: Bools) -> PowerFlowDivergedError | None:
         sick = result.energised & ~(result.v_pu >= LEAST_V_PU)
-        if not sick.any():
+        if sick.any():
+            node = int(np.flatnonzero(sick)[0])
+            detail = f"the voltage of node {self.network.nodes.names[node]} would be {result.v_pu[node]:.3g} pu"
+        else:
+            live = result.energised[self.network.generators.node]
+            fed_kva = self._generators.present_kva() * live
+            demand_kva, steps = self._loads.present_kva(), self._shunt_steps
+            node = self._balance.broken(result, closed, demand_kva, fed_kva, steps)
+            detail = "no voltages satisfy its demand"
+        if node < 0:
             return None
-        node = int(np.flatnonzero(sick)[0])
         islands = Islands.under(self._topology, closed)
-        detail = f"the voltage of node {self.network.nodes.names[node]} would be {result.v_pu[node]:.3g} pu"
         return PowerFlowDivergedError(islands.describe(int(islands.of_node[node])), detail)
 
     def _diverged(self, closed: Bools) -> PowerFlowDivergedError:
@@ -284,6 +293,10 @@ class _PowerTable:
         if not finite.all():
             row = int(np.flatnonzero(~finite)[0])
             raise InputNotFiniteError(self.names[row], quantity, float(values[row]))
+
+    def present_kva(self) -> NDArray[np.complex128]:
+        """P + jQ, complex."""
+        return np.asarray(self._p_kw + 1j * self._q_kvar)
 
     def present_kvar(self, live: Bools) -> Floats:
         return np.where(live, self._q_kvar, 0.0)
