@@ -7,12 +7,14 @@ singular. Not for the compiled solvers, whose last step is the proof.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from twin.network.model import Bools, Floats, Ints, Network
 from twin.solvers.model import PowerFlowResult
-from twin.solvers.sweep.arrays import Complexes
+
+Complexes = NDArray[np.complex128]
 
 WRONG_BY_PU = 1e-5
 """Missing power counts from what a voltage wrong by so much would explain."""
