@@ -142,7 +142,10 @@ class Iec104Outstation:
         if self.controller is None:
             self.controller = session.owner
         if session.group is None:
-            session.events.take_over(self.buffer)
+            waiting, gap = self.buffer.take_all(), self.buffer.gap
+            self.buffer.gap = False
+            session.events.gap |= gap
+            session.events.extend(self._unknown_to(session, waiting))
             return
         for other in self._sessions:
             if other is not session and other.group is session.group:
@@ -251,10 +254,19 @@ class Iec104Outstation:
         receivers = [session for session in self._sessions if session.started and session.group is None]
         for session in receivers:
             session.events.gap |= gap
-            session.offer([event for event in events if event.batch <= session.started_after_batch], now)
+            session.offer(self._unknown_to(session, events), now)
         if not receivers:
             self.buffer.gap |= gap
             self.buffer.put_back(events)
+
+    def _unknown_to(self, session: Iec104OutstationSession, events: Sequence[StationEvent]) -> list[StationEvent]:
+        """Those of other sessions' events that this one has not had: two that break off may give the same one back."""
+        new = [e for e in events if e.batch <= session.started_after_batch and e not in session.adopted]
+        if any(other is not session and other.group is None for other in self._sessions):
+            session.adopted.update(new)
+        else:
+            session.adopted.clear()
+        return new
 
     # counters, commands, reset
 

@@ -65,15 +65,12 @@ class EventQueue:
             self.gap = True
 
     def put_back(self, events: Iterable[StationEvent]) -> None:
-        """Events that did not reach their master come first again, in the order they were made."""
-        merged = sorted((*events, *self._events), key=lambda event: event.batch)
+        """Events that did not reach their master come first again, in the order they were made; each once."""
+        back = list(events)
+        known = set(back)
+        merged = sorted((*back, *(e for e in self._events if e not in known)), key=lambda event: event.batch)
         self._events = deque()
         self.extend(merged)
-
-    def take_over(self, other: EventQueue) -> None:
-        """Everything that waits in another queue, and the gap before it."""
-        self.gap, other.gap = self.gap or other.gap, False
-        self.extend(other.take_all())
 
     def mark_gap(self, indication: StationEvent) -> Packed:
         """The ASDU that tells of the gap; sent before the first event, it stays before it when both are put back."""

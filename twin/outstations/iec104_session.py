@@ -42,7 +42,8 @@ REPLY: tuple[StationEvent, ...] = ()
 class Iec104OutstationSession:
     """The controlled side of one connection; made by :meth:`Iec104Outstation.open_session`.
 
-    ``owner`` identifies it in the command desk: by its redundancy group, else by its number.
+    ``owner`` identifies it in the command desk: by its redundancy group, else by its number. ``adopted`` holds events of
+    other sessions that came here while yet others were open that may give the same ones back.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Iec104OutstationSession:
         self.owner = number if group is None else group.owner
         self.events = EventQueue(outstation.settings.event_limit) if group is None else group.events
         self.started_after_batch = 0
+        self.adopted: set[StationEvent] = set()
         self._connection = Connection(Role.CONTROLLED, outstation.settings.connection, now)
         self._sent: deque[tuple[StationEvent, ...]] = deque()
         self._cyclic_at = self._background_at = NEVER
@@ -246,6 +248,7 @@ class Iec104OutstationSession:
             "sent": [rows_of(events) for events in self._sent],
             "scans": [self._cyclic_at, self._background_at],
             "started_after_batch": self.started_after_batch,
+            "adopted": rows_of(sorted(self.adopted)),
             "close_reason": self._close_reason,
         }
 
@@ -257,6 +260,7 @@ class Iec104OutstationSession:
         self._sent = deque(tuple(events_in(rows)) for rows in state["sent"])
         self._cyclic_at, self._background_at = state["scans"]
         self.started_after_batch = state["started_after_batch"]
+        self.adopted = set(events_in(state["adopted"]))
         self._close_reason = state["close_reason"]
 
 

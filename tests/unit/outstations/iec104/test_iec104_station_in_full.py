@@ -432,6 +432,27 @@ def test_overflow__of_one_master_is_indicated_to_the_others_too() -> None:
     assert deaf.session.events.gap
 
 
+def test_events__given_back_by_two_lost_masters_reach_the_next_once() -> None:
+    """Both were sent the same events and acknowledged none; the next master comes before, between and after."""
+    for comes in range(3):
+        rtu = station()
+        lost = [Master(rtu, 0, start=False) for _ in range(2)]
+        for master in lost:
+            master.connection.start(0)
+            master.session.receive(master.connection.data_to_send(), 0)
+        for n in range(5):
+            rtu.update([sample("i_a", float(n), n)], n)
+        master = None
+        for place in range(3):
+            if place == comes:
+                master = Master(rtu, 9)
+            if place < 2:
+                rtu.close_session(lost[place].session, 9)
+        assert master is not None
+        got = [o.element.value for a in master.take(9) if a.type_id == 36 for o in a.objects]
+        assert got == [0.0, 1.0, 2.0, 3.0, 4.0], comes
+
+
 def test_overflow__needs_a_single_point() -> None:
     with pytest.raises(PointMapError, match="an overflow indication is a single point"):
         station(overflow_point="i_a")
