@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export TWIN_REFERENCE_CASES ?= $(abspath $(wildcard ../shared/reference))
 WORKERS ?= 2
 
-.PHONY: run test check lint types imports install install-dev debian bench fuzz lock clean
+.PHONY: run test check lint types imports install install-dev debian bench fuzz soak lock clean
 
 run: install
 	$(BIN)/twin run scenarios/flisr_cigre_mv.yaml $(if $(OUT),--out $(OUT))
@@ -53,6 +53,11 @@ FUZZ_INPUTS ?= 10000000
 fuzz: install-dev
 	$(BIN)/python -m benchmarks.fuzz_iec104 --inputs $(FUZZ_INPUTS)
 	$(BIN)/python -m benchmarks.fuzz_dnp3 --inputs $(FUZZ_INPUTS)
+
+# an hour of events with random cuts of lines; one line a minute and a verdict
+SECONDS ?= 3600
+soak: install-dev
+	$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
 
 lock: install-dev
 	$(BIN)/uv pip compile --quiet --universal --no-header --no-emit-index-url pyproject.toml -o requirements.lock

@@ -51,6 +51,7 @@ class Plan:
     stations: Mapping[str, int]
     rates: Mapping[str, float]
     cuts_per_s: float
+    event_limit: int = 1_000
     report_s: float = 60.0
 
 
@@ -81,9 +82,10 @@ class Stations:
         self._process = process
 
     @classmethod
-    async def start(cls, counts: Mapping[str, int]) -> tuple[Stations, dict[str, int]]:
+    async def start(cls, plan: Plan) -> tuple[Stations, dict[str, int]]:
         """Start it; the ports of the stations."""
-        options = [f"--{protocol}={count}" for protocol, count in counts.items()]
+        options = [f"--{protocol}={count}" for protocol, count in plan.stations.items()]
+        options.append(f"--event-limit={plan.event_limit}")
         pipe = asyncio.subprocess.PIPE
         stations = cls(
             await asyncio.create_subprocess_exec(
@@ -269,7 +271,7 @@ def findings(lines: Sequence[Line], last: Mapping[str, Any], record: Record, pla
 async def soak(plan: Plan) -> list[str]:
     """Run the plan; what did not hold."""
     begun = time.monotonic()
-    stations, ports = await Stations.start(plan.stations)
+    stations, ports = await Stations.start(plan)
     lines = await lay_lines(ports, plan.seed, lambda: int((time.monotonic() - begun) * 1000))
     clients = [line.client for line in lines if line.client is not None]
     record = Record()
@@ -300,6 +302,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=float, default=60.0, help="seconds from one line to the next")
     parser.add_argument("--cuts", type=float, default=1.0, help="disturbances a second, over all lines")
+    parser.add_argument("--event-limit", type=int, default=1_000, help="events that a station keeps for a master")
     for protocol, stations, rate in (("iec104", 100, 10_000), ("dnp3", 50, 5_000), ("modbus", 10, 500)):
         parser.add_argument(f"--{protocol}", type=int, default=stations, metavar="STATIONS")
         parser.add_argument(f"--{protocol}-rate", type=float, default=rate, metavar="PER_S", help="events a second")
@@ -310,6 +313,7 @@ def main() -> None:
         {protocol: given[protocol] for protocol in PROTOCOLS},
         {protocol: given[f"{protocol}_rate"] for protocol in PROTOCOLS},
         given["cuts"],
+        given["event_limit"],
         given["report"],
     )
     print(f"soak: {plan}", flush=True)

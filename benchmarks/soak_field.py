@@ -30,7 +30,6 @@ from twin.timebase import TimeBase
 
 BASE = TimeBase(datetime(2026, 1, 15, 18, 0, tzinfo=UTC))
 DNP3_ADDRESS = 10
-EVENT_LIMIT = 1_000
 OVERFLOW_IOA = 900
 SHARES = {"m": 8, "c": 1, "s": 1}
 """Events of each stream in one update."""
@@ -69,23 +68,22 @@ def _address(ioa: int, name: str) -> PointAddress:
 
 def polled_points(station: str) -> list[PointDefinition]:
     """Two counters in one block of registers."""
-    return with_places(
-        [
-            PointDefinition(station, name, PointKind.COUNTER, "X", "i_a", PointAddress(1, n, 15))
-            for n, name in enumerate("ab", start=1)
-        ]
-    )
+    counters = [
+        PointDefinition(station, name, PointKind.COUNTER, "X", "i_a", PointAddress(1, n, 15))
+        for n, name in enumerate("ab", start=1)
+    ]
+    return list(with_places(counters))
 
 
-def make_station(protocol: str, name: str) -> Outstation:
+def make_station(protocol: str, name: str, event_limit: int) -> Outstation:
     """A station of a protocol, with buffers that a longer outage fills."""
     if protocol == "iec104":
         settings = Iec104OutstationSettings(
-            connection=CONNECTION, event_limit=EVENT_LIMIT, overflow_point="overflow", event_types="tagged"
+            connection=CONNECTION, event_limit=event_limit, overflow_point="overflow", event_types="tagged"
         )
         return Iec104Outstation(name, event_points(name), _Deaf(), BASE, settings)
     if protocol == "dnp3":
-        dnp3 = Dnp3OutstationSettings(address=DNP3_ADDRESS, event_limit=EVENT_LIMIT, link=LINK)
+        dnp3 = Dnp3OutstationSettings(address=DNP3_ADDRESS, event_limit=event_limit, link=LINK)
         return Dnp3Outstation(name, event_points(name), _Deaf(), BASE, dnp3)
     return ModbusOutstation(name, polled_points(name), _Deaf())
 
@@ -93,10 +91,10 @@ def make_station(protocol: str, name: str) -> Outstation:
 class Maker:
     """Makes the events of one protocol's stations, station after station."""
 
-    def __init__(self, protocol: str, stations: int, server: OutstationServer) -> None:
+    def __init__(self, protocol: str, stations: int, server: OutstationServer, event_limit: int) -> None:
         self.protocol = protocol
         self.names = [f"{protocol}-{n}" for n in range(stations)]
-        self.stations: list[Any] = [make_station(protocol, name) for name in self.names]
+        self.stations: list[Any] = [make_station(protocol, name, event_limit) for name in self.names]
         self.streams = ("a",) if protocol == "modbus" else STREAMS
         self.numbers = {name: dict.fromkeys(self.streams, 0) for name in self.names}
         self.made = 0
@@ -154,10 +152,10 @@ def resident_kb() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 
 
-async def _serve(counts: dict[str, int]) -> None:
+async def _serve(counts: dict[str, int], event_limit: int) -> None:
     begun = time.monotonic()
     server = OutstationServer(lambda: int((time.monotonic() - begun) * 1000), on_refused=lambda _: None)
-    makers = [Maker(protocol, count, server) for protocol, count in counts.items() if count]
+    makers = [Maker(protocol, count, server, event_limit) for protocol, count in counts.items() if count]
     ports = {name: port for maker in makers for name, port in (await maker.host()).items()}
     _tell(ports=ports)
     running, tasks = asyncio.Event(), []
@@ -201,4 +199,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("iec104", "dnp3", "modbus"):
         parser.add_argument(f"--{name}", type=int, default=0)
-    asyncio.run(_serve(vars(parser.parse_args())))
+    parser.add_argument("--event-limit", type=int, default=1_000)
+    given = vars(parser.parse_args())
+    limit = given.pop("event_limit")
+    asyncio.run(_serve(given, limit))

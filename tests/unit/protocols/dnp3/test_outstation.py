@@ -154,6 +154,24 @@ def test_full_buffer__drops_the_oldest_and_says_so_until_there_is_room(raw: Raw)
     assert not master.ask(READ, CLASS_0).iin & OVERFLOW
 
 
+def test_full_buffer__while_a_response_waits_is_said_in_the_next_one(raw: Raw) -> None:
+    """The response on its way was made before the loss: its confirmation does not end the indication."""
+    master = raw(unsolicited=False, event_limit=3)
+    master.begin(unsolicited=False)
+    for n in range(3):
+        master.change("i_0", n)
+    said = master.ask(READ, CLASS_123)
+    assert not said.iin & OVERFLOW
+    for n in range(3, 7):
+        master.change("i_0", n)
+    master.confirm(said)
+    behind = master.ask(READ, CLASS_123)
+    assert behind.iin & OVERFLOW
+    assert [item[1] for item in behind.items(32)] == [4.0, 5.0, 6.0]
+    master.confirm(behind)
+    assert not master.ask(READ, CLASS_0).iin & OVERFLOW
+
+
 def test_limited_count__leaves_the_rest(raw: Raw) -> None:
     master = raw(unsolicited=False)
     master.begin(unsolicited=False)
