@@ -90,6 +90,10 @@ class Pacer:
         elif late_s * 1000.0 > self.tolerance_ms:
             self._overrun(now, late_s)
 
+    def now_ms(self) -> float:
+        """Simulation time by the wall clock; 0 before the first cycle."""
+        return 0.0 if self._zero is None else (self._monotonic() - self._zero) * self.speed * 1000.0
+
     def cancel(self) -> None:
         """Wait no more; may be called from a signal handler."""
         self.cancelled = True

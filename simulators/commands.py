@@ -21,10 +21,12 @@ from twin.units import QuantityError, Unit, parse_quantity
 
 if TYPE_CHECKING:
     # what runs a world takes seconds to import, and `twin --help` needs none of it
+    from simulators.addresses import StationAddress
     from simulators.preparation import Preparation
     from simulators.runner import RunResult, Watcher
     from twin.journal import JournalEntry
     from twin.scenario import PlantState
+    from twin.scenario.stations import ListenSettings
 
 POLICIES = ("catch-up", "slip", "fail")
 MAX_SPEED = 1_000.0
@@ -67,6 +69,26 @@ class Speed(click.FloatRange):
         return speed
 
 
+class Place(click.ParamType):
+    """Where stations listen, such as ``127.0.0.1:24000`` or ``24000``."""
+
+    name = "place"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ListenSettings:
+        """An address and a port; the loopback without an address."""
+        from pydantic import ValidationError
+
+        from twin.scenario.stations import ListenSettings
+
+        if isinstance(value, ListenSettings):
+            return value
+        address, _, port = str(value).rpartition(":")
+        try:
+            return ListenSettings(address=address.strip("[]") or "127.0.0.1", port=int(port))
+        except (ValueError, ValidationError):
+            self.fail(f"{value} is no place to listen at; write it like 127.0.0.1:24000", param, ctx)
+
+
 @click.command()
 @click.argument("scenario", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Results folder.")
@@ -82,6 +104,13 @@ class Speed(click.FloatRange):
     default="slip",
     help="With --speed: what to do when a cycle is late.",
 )
+@click.option("--live", is_flag=True, help="Sessions run freely in real time: other masters can connect.")
+@click.option(
+    "--listen",
+    type=Place(),
+    metavar="ADDRESS:PORT",
+    help="With --live: where the first station listens; the next ones follow, a port each.",
+)
 @click.option("--protocol", type=click.Choice(PROTOCOLS), help="Use this protocol for every station.")
 @click.option("--snapshot-at", type=Duration(), multiple=True, help="Save the state of the world, e.g. at '70 s'.")
 @click.option(
@@ -95,6 +124,8 @@ def run(
     out: Path | None,
     speed: float,
     overrun: str,
+    live: bool,
+    listen: ListenSettings | None,
     protocol: str | None,
     snapshot_at: tuple[int, ...],
     continue_from: Path | None,
@@ -104,15 +135,20 @@ def run(
     from simulators.preparation import prepare
     from simulators.runner import RunOptions, run_prepared
 
+    if listen is not None and not live:
+        raise click.UsageError("--listen goes with --live")
+    console = Console()
     options = RunOptions(
         out=out,
-        speed=speed,
+        speed=(speed or 1.0) if live else speed,
+        live=live,
+        listen=listen,
+        on_listening=lambda rows: _tell_addresses(console, rows),
         overrun=OverrunPolicy(overrun),
         protocol=protocol,
         continue_from=_read_snapshot(continue_from),
         snapshot_at=snapshot_at,
     )
-    console = Console()
     preparation = prepare(scenario)
     with _display(console, preparation.scenario.duration) as watch:
         result = run_prepared(preparation, options, watch)
@@ -194,6 +230,18 @@ class _Watch:
             if entry.kind in TOLD:
                 told["last"] = f"{clock_text(entry.t_ms)} {TOLD[entry.kind].format(subject=entry.subject)}"
         self._progress.update(self._task, completed=now, **told)  # type: ignore[arg-type]
+
+
+def _tell_addresses(console: Console, rows: Sequence[StationAddress]) -> None:
+    """Where masters find the stations, before the run starts."""
+    from simulators.addresses import table
+
+    shown = Table(title="stations listen at", title_justify="left")
+    for column in ("station", "protocol", "address", "addressed as", "security"):
+        shown.add_column(column, overflow="fold")
+    for row in table(rows):
+        shown.add_row(*row)
+    console.print(shown)
 
 
 def _tell(console: Console, result: RunResult) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from simulators.addresses import address_findings
 from simulators.director import PlannedEvent
 from simulators.profiles import PROFILES, load_profile
 from simulators.station_events import described, station_findings
@@ -98,6 +99,7 @@ def prepare(path: Path) -> Preparation:
         *resolve(scenario, namespace, stations),
         *_plant_findings(scenario, plant),
         *station_findings(scenario, derivation),
+        *address_findings(scenario, derivation),
         *_measurement_findings(scenario, derivation),
     ]
     if findings:

@@ -10,22 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from twin.links.c104 import C104Client, C104MasterSession
+from twin.links.client import LinkClient
 from twin.links.dnp3 import Dnp3LinkSettings, Dnp3MasterSession
 from twin.links.iec104 import Iec104MasterSession
 from twin.links.in_process import InProcessMasterSession
+from twin.links.live import Client, OnEvents
 from twin.links.modbus import ModbusMasterSession
 from twin.links.modbus_scan import ModbusLinkSettings
 from twin.links.model import MasterSession
+from twin.links.opendnp3 import Opendnp3Client
 from twin.outstations import framing
 from twin.outstations.dnp3 import Dnp3Outstation, Dnp3OutstationSettings
-from twin.outstations.iec104 import Iec104Outstation
+from twin.outstations.iec104 import Iec104Outstation, Iec104OutstationSettings
 from twin.outstations.in_process import InProcessOutstation
 from twin.outstations.misbehaviour import Framing
 from twin.outstations.modbus import ModbusOutstation
 from twin.outstations.model import CommandHandler, Outstation
 from twin.points.model import PointDefinition
 from twin.scenario.stations import StationSettings
-from twin.timebase import TimeBase
+from twin.security import TlsSettings
+from twin.timebase import SimTime, TimeBase
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class StationContext:
     points: Sequence[PointDefinition]
     settings: StationSettings
     time_base: TimeBase
+    protocol: str = "iec104"
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,25 @@ class ProtocolEntry:
     over_tcp: bool = True
 
 
+@dataclass(frozen=True)
+class LiveEnd:
+    """Where a station is found in a live run, and by whose clock."""
+
+    host: str
+    port: int
+    clock: Callable[[], SimTime]
+    speed: float
+    tls: TlsSettings | None
+
+
 def _iec104_master(context: StationContext) -> MasterSession:
     return Iec104MasterSession(context.station, context.points, context.time_base)
 
 
 def _iec104_outstation(context: StationContext, handler: CommandHandler) -> Outstation:
-    return Iec104Outstation(context.station, context.points, handler, context.time_base)
+    written = context.settings.iec104
+    settings = Iec104OutstationSettings(event_limit=written.event_limit, one_in_control=written.one_in_control)
+    return Iec104Outstation(context.station, context.points, handler, context.time_base, settings)
 
 
 def _in_process_master(context: StationContext) -> MasterSession:
@@ -87,8 +106,12 @@ def _modbus_outstation(context: StationContext, handler: CommandHandler) -> Outs
 
 
 def _dnp3_master(context: StationContext) -> MasterSession:
+    return Dnp3MasterSession(context.station, context.points, context.time_base, _dnp3_link(context))
+
+
+def _dnp3_link(context: StationContext) -> Dnp3LinkSettings:
     written = context.settings.dnp3
-    settings = Dnp3LinkSettings(
+    return Dnp3LinkSettings(
         address=written.master,
         unsolicited=(1, 2, 3) if written.unsolicited else (),
         integrity_period_ms=written.integrity_poll,
@@ -97,13 +120,14 @@ def _dnp3_master(context: StationContext) -> MasterSession:
         class_3_period_ms=written.class_3_poll,
         time_sync=written.time_sync,
     )
-    return Dnp3MasterSession(context.station, context.points, context.time_base, settings)
 
 
 def _dnp3_outstation(context: StationContext, handler: CommandHandler) -> Outstation:
     written = context.settings.dnp3
     settings = Dnp3OutstationSettings(
-        masters=(written.master,), unsolicited=written.unsolicited, event_limit=written.event_limit
+        masters=(written.master, *written.other_masters),
+        unsolicited=written.unsolicited,
+        event_limit=written.event_limit,
     )
     return Dnp3Outstation(context.station, context.points, handler, context.time_base, settings)
 
@@ -114,3 +138,38 @@ PROTOCOLS: Mapping[str, ProtocolEntry] = {
     "modbus": ProtocolEntry(_modbus_master, _modbus_outstation, framing.MODBUS),
     "dnp3": ProtocolEntry(_dnp3_master, _dnp3_outstation, framing.DNP3),
 }
+
+
+# -- live runs: clients by stack --------------------------------------------------------------------------------------
+
+
+def _own_client(context: StationContext, end: LiveEnd, on_events: OnEvents) -> Client:
+    session = PROTOCOLS[context.protocol].master(context)
+    return LinkClient(session, end.host, end.port, end.clock, on_events, speed=end.speed, tls=end.tls)
+
+
+def _c104_client(context: StationContext, end: LiveEnd, on_events: OnEvents) -> Client:
+    session = C104MasterSession(context.station, context.points, context.time_base)
+    return C104Client(session, end.host, end.port, end.clock, on_events, tls=end.tls)
+
+
+def _opendnp3_client(context: StationContext, end: LiveEnd, on_events: OnEvents) -> Client:
+    return Opendnp3Client(
+        context.station,
+        context.points,
+        context.time_base,
+        end.host,
+        end.port,
+        end.clock,
+        on_events,
+        settings=_dnp3_link(context),
+        tls=end.tls,
+    )
+
+
+CLIENTS: Mapping[str, Callable[[StationContext, LiveEnd, OnEvents], Client]] = {
+    "own": _own_client,
+    "c104": _c104_client,
+    "opendnp3": _opendnp3_client,
+}
+"""How the control room's client of a station is made, by the stack that the scenario asks for."""

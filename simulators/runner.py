@@ -20,8 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from simulators.addresses import StationAddress
 from simulators.clock import OverrunPolicy, Pacer
 from simulators.grid.simulator import GridState
+from simulators.live import check_run
 from simulators.preparation import Preparation, prepare
 from simulators.world import Coupling, Outputs, World, build_world, read_snapshot
 from twin.errors import Blame, ExitCode, TwinError
@@ -31,10 +33,19 @@ from twin.network.model import Network, SwitchKind
 from twin.report import write_junit, write_report
 from twin.scenario import PlantState, resolved_yaml
 from twin.scenario.expectations import Verdict
+from twin.scenario.stations import ListenSettings
 from twin.timebase import SimTime, clock_text
 from twin.transport import BARRIER_LIMIT_S
 
-WRITTEN_LAST = ("run.json", "report.html", "junit.xml", "grid.json", "traceback.txt", "snapshot-*.json")
+WRITTEN_LAST = (
+    "run.json",
+    "report.html",
+    "junit.xml",
+    "grid.json",
+    "addresses.json",
+    "traceback.txt",
+    "snapshot-*.json",
+)
 """Files that are written when a run has ended."""
 PACKAGES = ("distribution-twin", "mosaik", "power-grid-model", "pandapower", "simpy", "numpy")
 
@@ -61,6 +72,15 @@ class ResultsFolderError(TwinError):
         super().__init__(f"the results cannot be put into {folder}: {reason[:1].lower()}{reason[1:]}")
 
 
+class LiveSnapshotError(TwinError):
+    """A live run is to be saved, or continued."""
+
+    blame = Blame.SCENARIO
+
+    def __init__(self) -> None:
+        super().__init__("a live run has no snapshots: masters outside cannot be taken back; run without --live")
+
+
 class ProgramError(TwinError):
     """A fault of the twin itself."""
 
@@ -73,7 +93,9 @@ class RunOptions:
     """How to run. ``speed`` 0 is as fast as it goes; ``protocol`` replaces every station's.
 
     ``barrier_limit_s`` is how long a station may take, by the wall clock, to deliver what it announced; ``coupling``
-    is whether mosaik steps the simulators as one or each for itself.
+    is whether mosaik steps the simulators as one or each for itself. ``live`` lets sessions run freely against the
+    wall clock (it needs a speed), with stations at the places that ``listen`` or the scenario gives; ``on_listening``
+    is told of these places before the run starts.
     """
 
     out: Path | None = None
@@ -85,6 +107,9 @@ class RunOptions:
     report: bool = True
     barrier_limit_s: float = BARRIER_LIMIT_S
     coupling: Coupling = "bundled"
+    live: bool = False
+    listen: ListenSettings | None = None
+    on_listening: Callable[[Sequence[StationAddress]], None] = lambda rows: None
 
 
 @dataclass
@@ -151,6 +176,10 @@ class _Run:
         self.world: World | None = None
 
     def execute(self) -> RunResult:
+        options = self.options
+        check_run(self.p, options.protocol, live=options.live, speed=options.speed)
+        if options.live and (options.continue_from is not None or options.snapshot_at):
+            raise LiveSnapshotError
         if self.options.continue_from is not None:
             read_snapshot(self.options.continue_from, self.p, self.options.protocol)
         _make_folder(self.result.folder)
@@ -193,8 +222,14 @@ class _Run:
             snapshot_at=options.snapshot_at,
             barrier_limit_s=options.barrier_limit_s,
             coupling=options.coupling,
+            live=options.live,
+            listen=options.listen,
         )
         try:
+            if world.addresses:
+                rows = [row.as_data() for row in world.addresses]
+                write_json(self.result.folder / "addresses.json", {"stations": rows})
+                options.on_listening(world.addresses)
             world.run()
             if self.stop_asked:
                 raise RunInterruptedError(self.result.simulated_ms)

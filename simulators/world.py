@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ import mosaik
 import numpy as np
 from mosaik.starters import PythonStarter
 
+from simulators.addresses import StationAddress, control_room_tls, fixed_address, live_places, reachable
 from simulators.clock import ClockSimulator, Pacer
 from simulators.control_room.simulator import ControlRoomSimulator
 from simulators.coupling import Bundle
@@ -26,9 +27,10 @@ from simulators.director import DirectorSimulator
 from simulators.field.bank import FieldBank
 from simulators.field.simulator import CommandDesk, FieldSimulator
 from simulators.grid.simulator import GridSimulator
+from simulators.live import Live, Recess
 from simulators.preparation import Preparation
 from simulators.profiles import ProfileSimulator
-from simulators.protocols import PROTOCOLS, ProtocolEntry, StationContext
+from simulators.protocols import CLIENTS, PROTOCOLS, LiveEnd, ProtocolEntry, StationContext
 from simulators.recorder import RecorderSimulator
 from simulators.station_events import troubled_stations
 from simulators.teardown import shut_down
@@ -37,8 +39,10 @@ from twin.control_room.applications import room_settings
 from twin.errors import Blame, TwinError
 from twin.historian import JournalFile, SampleFile
 from twin.journal import JournalEntry
+from twin.links.live import LiveLinks
 from twin.links.lockstep import LockstepLinks
 from twin.links.model import MasterSession
+from twin.outstations.live import LiveStations
 from twin.outstations.lockstep import LockstepStations
 from twin.outstations.misbehaviour import MisbehavingOutstation
 from twin.outstations.model import CommandHandler, Outstation
@@ -46,7 +50,7 @@ from twin.outstations.silent import SilentOutstation
 from twin.points.model import PointKind
 from twin.scenario import PlantState
 from twin.scenario.expectations import ExpectationMonitor
-from twin.scenario.model import StationSettings
+from twin.scenario.stations import ListenSettings, StationSettings
 from twin.timebase import NEVER, SimTime
 from twin.transport import (
     BARRIER_LIMIT_S,
@@ -118,6 +122,7 @@ class World:
     _mosaik: mosaik.World
     _threads: list[IoThread] = field(default_factory=list)
     snapshots: dict[SimTime, bytes] = field(default_factory=dict)
+    addresses: tuple[StationAddress, ...] = ()
 
     @property
     def recorder(self) -> RecorderSimulator:
@@ -179,15 +184,20 @@ def build_world(
     snapshot_at: Sequence[SimTime] = (),
     barrier_limit_s: float = BARRIER_LIMIT_S,
     coupling: Coupling = "bundled",
+    live: bool = False,
+    listen: ListenSettings | None = None,
 ) -> World:
     """Wire a world.
 
     ``protocol`` replaces the protocol of every station; ``continue_from`` is a snapshot of the same scenario;
     at each of ``snapshot_at`` (or the first cycle after it) the world leaves one in ``snapshots``;
     ``barrier_limit_s`` is how long to wait, by the wall clock, for what was announced over a connection;
-    ``coupling`` is whether mosaik steps the simulators as one or each for itself: the same journal, at another cost.
+    ``coupling`` is whether mosaik steps the simulators as one or each for itself: the same journal, at another cost;
+    ``live`` lets sessions run freely against the wall clock, at the places that ``listen`` (or the scenario) gives:
+    the pacer must have a speed, and neither snapshots nor separate coupling go with it.
     """
-    builder = _Builder(preparation, outputs, pacer, protocol, barrier_limit_s, coupling)
+    kind = _LiveBuilder if live else _Builder
+    builder = kind(preparation, outputs, pacer, protocol, barrier_limit_s, coupling, listen)
     try:
         return builder.build(continue_from, sorted(snapshot_at))
     except BaseException:
@@ -206,6 +216,7 @@ class _Builder:
         protocol: str | None,
         barrier_limit_s: float,
         coupling: Coupling,
+        listen: ListenSettings | None,
     ) -> None:
         self.p = preparation
         self.outputs = outputs
@@ -213,6 +224,7 @@ class _Builder:
         self.protocol = protocol
         self.barrier_limit_s = barrier_limit_s
         self.coupling = coupling
+        self.listen_at = listen
         self.context = RunContext(preparation.time_base)
         self.threads: list[IoThread] = []
         self.acceptors: dict[str, Acceptor] = {}
@@ -244,7 +256,7 @@ class _Builder:
             if not self.protocol_of(station.name).over_tcp:
                 self.acceptors[station.name] = self.endpoints[station.name] = MemoryListener()
                 continue
-            host, port = _address(self.settings(station.name), station.common_address)
+            host, port = fixed_address(self.settings(station.name), station.common_address)
             listener = Listener(self.threads[0], station.name, host, port)
             self.acceptors[station.name] = listener
             self.endpoints[station.name] = TcpEndpoint(self.threads[1], listener.host, listener.port)
@@ -259,16 +271,21 @@ class _Builder:
         return result
 
     def contexts(self) -> list[StationContext]:
-        points = self.p.derivation.points
-        return [
-            StationContext(s.name, s.common_address, points.of_station(s.name), self.settings(s.name), self.p.time_base)
-            for s in self.p.derivation.remote_stations
-        ]
+        return [self.context_of(s.name, s.common_address) for s in self.p.derivation.remote_stations]
 
-    def stations(self, desk: CommandHandler) -> LockstepStations:
-        outstations = {c.station: self.outstation(c, desk) for c in self.contexts()}
+    def context_of(self, name: str, common_address: int) -> StationContext:
+        settings = self.settings(name)
+        points, protocol = self.p.derivation.points.of_station(name), self.protocol or settings.protocol
+        return StationContext(name, common_address, points, settings, self.p.time_base, protocol)
+
+    def outstations(self, desk: CommandHandler) -> dict[str, Outstation]:
+        return {c.station: self.outstation(c, desk) for c in self.contexts()}
+
+    def stations(self, desk: CommandHandler) -> LockstepStations | LiveStations:
         measured = frozenset(p.name for p in self.p.derivation.points if p.kind is PointKind.MEASURAND)
-        return LockstepStations(outstations, self.acceptors, self.paths("down"), measured, self.barrier_limit_s)
+        return LockstepStations(
+            self.outstations(desk), self.acceptors, self.paths("down"), measured, self.barrier_limit_s
+        )
 
     def outstation(self, context: StationContext, desk: CommandHandler) -> Outstation:
         if not context.settings.answers:
@@ -279,8 +296,18 @@ class _Builder:
         make = partial(entry.outstation, context)
         return MisbehavingOutstation(context.station, make, desk, entry.framing, self.p.scenario.seed)
 
-    def sessions(self) -> dict[str, MasterSession]:
-        return {c.station: self.protocol_of(c.station).master(c) for c in self.contexts()}
+    def links(self) -> tuple[Mapping[str, MasterSession], LockstepLinks | LiveLinks]:
+        """The control room's sessions, and what drives them."""
+        sessions = {c.station: self.protocol_of(c.station).master(c) for c in self.contexts()}
+        return sessions, LockstepLinks(sessions, self.endpoints, self.paths("up"), self.barrier_limit_s)
+
+    def addresses(self) -> Mapping[str, str]:
+        """Where each station is, for the run's record."""
+        return {name: _where(endpoint) for name, endpoint in self.endpoints.items()}
+
+    def recess(self, simulators: Mapping[str, CycleSimulator]) -> Recess | None:
+        """What happens between two cycles."""
+        return None
 
     # -- simulators --
 
@@ -294,11 +321,11 @@ class _Builder:
         bank = FieldBank(p.plant, p.derivation, scenario.seed)
         desk = CommandDesk(bank)
         loads = scenario.plant.loads
-        sessions = self.sessions()
+        stations = self.stations(desk)
+        sessions, links = self.links()
         room = ControlRoom(
             p.control_room, p.derivation.points, sessions, room_settings(scenario.applications), p.time_base
         )
-        links = LockstepLinks(sessions, self.endpoints, self.paths("up"), self.barrier_limit_s)
         return {
             "clock": ClockSimulator(context, base_step_ms=scenario.step, end_ms=scenario.duration, pacer=self.pacer),
             "director": DirectorSimulator(context, events=p.events),
@@ -311,7 +338,7 @@ class _Builder:
                 seed=scenario.seed,
             ),
             "grid": GridSimulator(context, network=p.plant, frequency=p.frequency, base_step_ms=scenario.step),
-            "field": FieldSimulator(context, bank=bank, desk=desk, stations=self.stations(desk)),
+            "field": FieldSimulator(context, bank=bank, desk=desk, stations=stations),
             "control_room": ControlRoomSimulator(context, room=room, links=links, names=p.namespace),
             "recorder": RecorderSimulator(
                 context,
@@ -329,7 +356,7 @@ class _Builder:
         simulators = self.make_simulators()
         initial = self.restore(simulators, continue_from) if continue_from else self.first_values(simulators)
         if self.coupling == "bundled":
-            self.start("world", Bundle(simulators, SAME_CYCLE, NEXT_CYCLE, initial))
+            self.start("world", Bundle(simulators, SAME_CYCLE, NEXT_CYCLE, initial, self.recess(simulators)))
         else:
             entities = {name: self.start(name, simulator) for name, simulator in simulators.items()}
             self.connect(entities, initial)
@@ -337,7 +364,7 @@ class _Builder:
             self.context,
             self.p.scenario.duration,
             simulators,
-            {name: _where(endpoint) for name, endpoint in self.endpoints.items()},
+            dict(self.addresses()),
             self.pacer,
             made_of(self.p, self.protocol),
             self.mosaik,
@@ -396,6 +423,67 @@ class _Builder:
         }
 
 
+class _LiveBuilder(_Builder):
+    """The same world, whose sessions run freely against the wall clock."""
+
+    def listen(self) -> None:
+        """The stations' listeners open with the stations."""
+        self.live = Live(self.pacer)
+        self.threads = [IoThread("field stations"), IoThread("control room links")]
+        self.field: LiveStations | None = None
+
+    def abandon(self) -> None:
+        if getattr(self, "field", None) is not None:
+            self.field.close()
+        super().abandon()
+
+    def stations(self, desk: CommandHandler) -> LiveStations:
+        self.field = LiveStations(
+            self.outstations(desk),
+            self.paths("both"),
+            live_places(self.p.scenario, self.p.derivation, self.listen_at),
+            self.threads[0],
+            self.live.clock,
+            self.live.awake.set,
+            self.pacer.speed,
+        )
+        return self.field
+
+    def links(self) -> tuple[Mapping[str, MasterSession], LiveLinks]:
+        clients = {c.station: partial(CLIENTS[c.settings.stack], c, self.end(c)) for c in self.contexts()}
+        links = LiveLinks(clients, self.threads[1], self.live.awake.set)
+        return links.sessions, links
+
+    def end(self, context: StationContext) -> LiveEnd:
+        assert self.field is not None
+        host, port = self.field.addresses[context.station]
+        tls = control_room_tls(context.settings, context.station, self.p.scenario.source.folder)
+        return LiveEnd(reachable(host), port, self.live.clock, self.pacer.speed, tls)
+
+    def addresses(self) -> Mapping[str, str]:
+        return {row.station: f"{row.host}:{row.port}" for row in self.rows()}
+
+    def rows(self) -> tuple[StationAddress, ...]:
+        assert self.field is not None
+        places = self.field.addresses
+        return tuple(
+            StationAddress(
+                c.station,
+                c.protocol,
+                *places[c.station],
+                c.common_address,
+                "TLS" if c.settings.security else "plain",
+            )
+            for c in self.contexts()
+        )
+
+    def recess(self, simulators: Mapping[str, CycleSimulator]) -> Recess:
+        return Recess(self.live, simulators, self.p.scenario.duration)
+
+    def build(self, continue_from: bytes | None, snapshot_at: list[SimTime]) -> World:
+        return replace(super().build(continue_from, snapshot_at), addresses=self.rows())
+
+
 def made_of(preparation: Preparation, protocol: str | None) -> dict[str, str]:
     """What a snapshot fits to: the name of the scenario, and a digest of each part that a continued run must share.
 
@@ -440,14 +528,6 @@ class _Handed:
 
     def __new__(cls, simulator: CycleSimulator | Bundle) -> Any:
         return simulator
-
-
-def _address(settings: StationSettings, common_address: int) -> tuple[str, int]:
-    """Where a station listens: a free port of the loopback, or one address a station if only a port is given."""
-    port = settings.port or 0
-    if settings.address:
-        return settings.address, port
-    return (f"127.10.{common_address >> 8}.{common_address & 255}", port) if port else ("127.0.0.1", 0)
 
 
 def _where(endpoint: Endpoint) -> str:

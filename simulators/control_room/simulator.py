@@ -17,6 +17,7 @@ from simulators.cycle import CycleSimulator, RunContext
 from simulators.recorder import ControlRoomState
 from simulators.station_events import condition
 from twin.control_room import ControlRoom
+from twin.links.live import LiveLinks
 from twin.links.lockstep import LockstepLinks
 from twin.points.model import DoublePosition, Quality
 from twin.scada.point_database import PointDatabase
@@ -25,6 +26,9 @@ from twin.timebase import SimTime
 from twin.transport import Handover
 
 UNUSABLE = int(Quality.INVALID | Quality.NOT_TOPICAL | Quality.BLOCKED | Quality.OVERFLOW)
+
+
+Links = LockstepLinks | LiveLinks
 
 
 class ControlRoomSimulator(CycleSimulator):
@@ -40,7 +44,7 @@ class ControlRoomSimulator(CycleSimulator):
     )
     PART = "control room"
 
-    def __init__(self, context: RunContext, *, room: ControlRoom, links: LockstepLinks, names: PlantNamespace) -> None:
+    def __init__(self, context: RunContext, *, room: ControlRoom, links: Links, names: PlantNamespace) -> None:
         super().__init__(context)
         self._room = room
         self._links = links
@@ -74,6 +78,11 @@ class ControlRoomSimulator(CycleSimulator):
             "control_room_changed": any(s.urgent for token in tokens for s in token.segments),
             "control_room_journal": self._room.take_journal(),
         }
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something arrived that no cycle has taken yet."""
+        return self._links.has_news
 
     def _act(self, action: Action, now: SimTime) -> None:
         data = action.data

@@ -15,9 +15,12 @@ from simulators.cycle import CycleSimulator, RunContext
 from simulators.field.bank import FieldBank
 from simulators.station_events import condition, misbehaviour
 from twin.journal import JournalEntry
+from twin.outstations.live import LiveStations
 from twin.outstations.lockstep import LockstepStations
 from twin.outstations.model import StationCommand
 from twin.timebase import SimTime
+
+Stations = LockstepStations | LiveStations
 
 
 class CommandDesk:
@@ -70,7 +73,7 @@ class FieldSimulator(CycleSimulator):
     OUTPUTS = ("closed", "closings", "regulation", "tokens_up", "field_wanted", "field_changed", "field_journal")
     PART = "field"
 
-    def __init__(self, context: RunContext, *, bank: FieldBank, desk: CommandDesk, stations: LockstepStations) -> None:
+    def __init__(self, context: RunContext, *, bank: FieldBank, desk: CommandDesk, stations: Stations) -> None:
         super().__init__(context)
         self._bank = bank
         self._desk = desk
@@ -90,6 +93,16 @@ class FieldSimulator(CycleSimulator):
             self._first_image(now)
         self._tell(now)
         return self._results()
+
+    def next_due(self) -> SimTime:
+        """When :meth:`serve` has something to do."""
+        return min(self._bank.next_event_ms(), self._stations.next_due())
+
+    def serve(self, now: SimTime) -> SimTime:
+        """Between two cycles of a live world: do what masters ask for; when a cycle is wanted for what came of it."""
+        self._advance(now)
+        self._tell(now)
+        return min(self._bank.next_event_ms(), self._bank.next_wanted_ms())
 
     def _advance(self, now: SimTime) -> None:
         while (due := min(self._bank.next_event_ms(), self._stations.next_due())) <= now:
@@ -131,7 +144,7 @@ class FieldSimulator(CycleSimulator):
             "tokens_up": self._stations.take_handovers(),
             "field_wanted": min(self._bank.next_event_ms(), self._bank.next_wanted_ms(), self._stations.next_wanted()),
             "field_changed": changed,
-            "field_journal": journal,
+            "field_journal": [*journal, *self._stations.take_journal()],
         }
 
     def _act(self, action: Action, now: SimTime) -> None:

@@ -15,12 +15,11 @@ SHORT = scenario("{at: 1 s, operate: {switch: LBS_6-7, to: open}}", duration="3 
 BUSY = scenario("{at: 1 s, operate: {switch: LBS_6-7, to: open}}", duration="20 s", extra="step: 10 ms")
 
 
-def test_speed__takes_the_time_it_should_and_gives_the_same_journal(tmp_path: Path) -> None:
+def test_speed__takes_no_less_than_its_time_and_gives_the_same_journal(tmp_path: Path) -> None:
     fast = run(tmp_path, SHORT, name="fast")
     paced = run(tmp_path, SHORT, name="paced", speed=2.0)
     assert paced.code == ExitCode.PASSED
-    assert 1.4 < paced.result.wall_s < 6.0
-    assert paced.result.wall_s - fast.result.wall_s > 0.5
+    assert paced.result.wall_s >= 1.5
     assert paced.journal == fast.journal != b""
 
 

@@ -114,6 +114,11 @@ class LockstepLinks:
         self._spoke[station] = None
         return self._lines[station]
 
+    @property
+    def has_news(self) -> bool:
+        """In lockstep, nothing arrives between two cycles."""
+        return False
+
     def start(self, now: SimTime) -> None:
         """Dial every station at ``now``."""
         for station in self._lines:

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
+from twin.journal import JournalEntry
 from twin.outstations.misbehaviour import MisbehavingOutstation, Misbehaviour, NotMisbehavingError
 from twin.outstations.model import HoldingSession, Outstation, OutstationSession
 from twin.points.model import Sample
@@ -206,6 +207,10 @@ class LockstepStations:
             raise NotMisbehavingError(station)
         host.outstation.misbehave(misbehaviour, now)
         host.flush(now, urgent=True)
+
+    def take_journal(self) -> list[JournalEntry]:
+        """Nobody else connects in lockstep, so nobody is refused."""
+        return []
 
     def take_handovers(self) -> list[Handover]:
         """The barrier tokens for the control room."""

@@ -80,15 +80,23 @@ class OutstationServer:
         self._hosted: dict[str, _Hosted] = {}
 
     async def host(
-        self, outstation: Outstation, host: str, port: int = 0, access: AccessSettings | None = None
+        self,
+        outstation: Outstation,
+        host: str,
+        port: int = 0,
+        access: AccessSettings | None = None,
+        origin: Callable[[int], str] | None = None,
     ) -> tuple[str, int]:
         """Listen for the masters of a station; the address listened on (port 0 takes a free one).
+
+        Where a relay stands in front, ``origin`` gives the address of a master by the port the relay dials from, empty
+        for a port that is not the relay's: such a connection is refused.
 
         Raises:
             ListenError: the address cannot be listened on.
             TlsSetupError: the certificates cannot be used.
         """
-        hosted = _Hosted(outstation, self._clock, self._speed, access or AccessSettings(), self._on_refused)
+        hosted = _Hosted(outstation, self._clock, self._speed, access or AccessSettings(), self._on_refused, origin)
         loop = asyncio.get_running_loop()
         try:
             hosted.server = await loop.create_server(
@@ -111,6 +119,11 @@ class OutstationServer:
         hosted = self._hosted[station]
         hosted.outstation.finished(ticket, success, self._clock())
         hosted.carry()
+
+    def carry(self, station: str) -> None:
+        """Send what the sessions of a station have to say, and hang up where they ask for that."""
+        if station in self._hosted:
+            self._hosted[station].carry()
 
     def renew_certificates(self, station: str) -> None:
         """Read certificates and revocation list anew; connections that stand stay.
@@ -142,8 +155,10 @@ class _Hosted:
         speed: float,
         access: AccessSettings,
         on_refused: Callable[[str], None],
+        origin: Callable[[int], str] | None,
     ) -> None:
         self.outstation = outstation
+        self.origin = origin
         self.clock = clock
         self.speed = speed
         self.access = access
@@ -163,8 +178,14 @@ class _Hosted:
             return self.outstation.open_session_from(address, self.clock())
         return self.outstation.open_session(self.clock())
 
+    def address_of(self, peer: tuple[str, int]) -> str:
+        """Where a master is, seen through the relay if there is one; empty if it went round the relay."""
+        return peer[0] if self.origin is None else self.origin(peer[1])
+
     def objection(self, address: str) -> str:
         """Why a newcomer may not connect; empty if it may."""
+        if not address:
+            return "it did not come over the telecontrol network"
         if not self.access.admits(address):
             return "its address is not among those that may connect"
         if len(self.connections) + len(self.arriving) >= self.access.most_masters:
@@ -172,7 +193,7 @@ class _Hosted:
         return ""
 
     def refuse(self, address: str, why: str) -> None:
-        self._on_refused(f"station {self.outstation.station} refused a connection from {address}: {why}")
+        self._on_refused(f"station {self.outstation.station} refused a connection from {address or 'here'}: {why}")
 
     def carry(self, acting: _Connection | None = None) -> None:
         """What one master does may give others something to hear, so all are looked at."""
@@ -210,7 +231,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._address = str(transport.get_extra_info("peername")[0])
+        self._address = self._hosted.address_of(transport.get_extra_info("peername")[:2])
         if why := self._hosted.objection(self._address):
             self._hosted.refuse(self._address, why)
             transport.abort()

@@ -9,5 +9,8 @@ from __future__ import annotations
 PROTOCOLS = ("iec104", "in_process", "modbus", "dnp3")
 """The protocols a station can be reached over, the usual one first."""
 
+STACKS = {"c104": "iec104", "opendnp3": "dnp3"}
+"""Foreign implementations of the control room's side, and the protocol that each speaks."""
+
 PLANNED_PROTOCOLS: tuple[str, ...] = ()
 """Protocols that are refused with a word of explanation."""

@@ -28,7 +28,7 @@ from twin.scenario.fields import (
 from twin.scenario.findings import SourceMap
 from twin.scenario.load_shedding import LoadSheddingScenario
 from twin.scenario.machines import FrequencySettings
-from twin.scenario.stations import StationSettings
+from twin.scenario.stations import ListenSettings, StationSettings
 from twin.units import (
     ActivePowerKw,
     CurrentA,
@@ -346,6 +346,8 @@ class Scenario(ScenarioModel):
     """The applications of the control room; those left out are off."""
     stations: dict[str, StationSettings] = Field(default_factory=lambda: {"default": StationSettings()})
     """How stations are reached, by their name; default holds for all others."""
+    listen: ListenSettings | None = None
+    """Where stations listen in a live run; at free ports of the loopback if left out."""
     events: tuple[Event, ...] = ()
     """What happens in the run."""
     expect: tuple[Expectation, ...] = ()

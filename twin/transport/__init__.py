@@ -8,6 +8,7 @@ from twin.transport.channel import (
     LockstepChannel,
     Segment,
 )
+from twin.transport.relay import Relay, RelayConditions
 from twin.transport.sockets import ConnectionFailedError, IoThread, Listener, ListenError, SocketWire, TcpEndpoint
 from twin.transport.telecontrol import Condition, Cut, TelecontrolPath
 from twin.transport.timing import Timetable
@@ -29,6 +30,8 @@ __all__ = [
     "LockstepChannel",
     "MemoryListener",
     "MemoryWire",
+    "Relay",
+    "RelayConditions",
     "Segment",
     "SocketWire",
     "TcpEndpoint",

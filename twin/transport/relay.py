@@ -1,18 +1,20 @@
 """A relay that stands between two ends of TCP connections and makes them worse: for real time, on the wire.
 
-Delay, jitter, rate, black hole and half-open, changed while it runs. It moves octets and knows no protocol. It keeps
-order and loses nothing: what TCP would repeat, no program above TCP can lose. For runs in simulated time there is
-``telecontrol`` instead.
+Delay, jitter, loss, rate, black hole and half-open, changed while it runs. It moves octets and knows no protocol. It
+keeps order and loses nothing: what TCP would repeat, no program above TCP can lose, so a loss is the time until TCP
+would have repeated it. For runs in simulated time there is ``telecontrol`` instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import socket
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from twin.transport.sockets import ListenError
+from twin.transport.telecontrol import RETRANSMISSION_MS, RETRANSMISSIONS
 
 CHUNK = 4_096
 CHUNKS_HELD = 256
@@ -26,15 +28,31 @@ class RelayConditions(BaseModel):
 
     delay_ms: float = Field(default=0.0, ge=0, description="how long every octet takes")
     jitter_ms: float = Field(default=0.0, ge=0, description="how much longer it may take at random; order is kept")
+    loss: float = Field(default=0.0, ge=0, le=1, description="share of pieces that arrive a retransmission later")
     rate_bit_s: int = Field(default=0, ge=0, description="how many bits go through in a second; 0 is without limit")
     black_hole: bool = Field(default=False, description="nothing goes through; what was sent waits")
 
 
 class Relay:
-    """Listens for connections and passes each on to ``target``; used from the thread of its loop only."""
+    """Listens for connections and passes each on to ``target``; used from the thread of its loop only.
 
-    def __init__(self, target: tuple[str, int], conditions: RelayConditions | None = None, seed: int = 0) -> None:
-        self._target = target
+    ``speed`` is by how much simulation time runs faster than the wall clock: conditions are in simulation time.
+    ``name`` is what is said to listen where that fails.
+    """
+
+    def __init__(
+        self,
+        target: tuple[str, int],
+        conditions: RelayConditions | None = None,
+        seed: int = 0,
+        *,
+        speed: float = 1.0,
+        name: str = "relay",
+    ) -> None:
+        self.target = target
+        self._speed = speed
+        self._name = name
+        self._origins: dict[int, str] = {}
         self._conditions = conditions or RelayConditions()
         self._random = random.Random(seed)
         self._open = asyncio.Event()
@@ -66,9 +84,34 @@ class Relay:
         try:
             self._server = await asyncio.start_server(self._serve, host, port)
         except OSError as error:
-            raise ListenError("relay", host, port, error.strerror or str(error)) from error
+            raise ListenError(self._name, host, port, error.strerror or str(error)) from error
         bound = self._server.sockets[0].getsockname()
         return str(bound[0]), int(bound[1])
+
+    def origin(self, port: int) -> str:
+        """The IP address of the caller for whom the relay dials the target from ``port``; empty if it does not."""
+        return self._origins.get(port, "")
+
+    async def dial(self, caller: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, int]:
+        """Connect to the target for a caller; the port dialled from is known before the target sees it."""
+        family = socket.AF_INET6 if ":" in self.target[0] else socket.AF_INET
+        line = socket.socket(family, socket.SOCK_STREAM)
+        line.setblocking(False)
+        port = 0
+        try:
+            line.bind(("", 0))
+            port = int(line.getsockname()[1])
+            self._origins[port] = caller
+            await asyncio.get_running_loop().sock_connect(line, self.target)
+            return (*await asyncio.open_connection(sock=line), port)
+        except BaseException:
+            self.forget(port)
+            line.close()
+            raise
+
+    def forget(self, port: int) -> None:
+        """A connection to the target is over."""
+        self._origins.pop(port, None)
 
     async def close(self) -> None:
         """Stop listening and hang up on both sides of every connection."""
@@ -97,7 +140,7 @@ class Relay:
         passage = _Passage(self, writer, task)
         self._passages.add(passage)
         try:
-            await passage.run(reader, self._target)
+            await passage.run(reader)
         except (OSError, asyncio.CancelledError):
             """The far end cannot be reached, or the relay is closed: the caller is hung up on."""
         finally:
@@ -110,12 +153,23 @@ class Relay:
 
     def delay_s(self) -> float:
         """How long the octets take that come in now."""
-        return (self._conditions.delay_ms + self._random.uniform(0.0, self._conditions.jitter_ms)) / 1_000
+        now = self._conditions
+        delay_ms = now.delay_ms + self._random.uniform(0.0, now.jitter_ms)
+        if now.loss:
+            delay_ms += self._repeating_ms(now.loss)
+        return delay_ms / 1_000 / self._speed
+
+    def _repeating_ms(self, loss: float) -> float:
+        """How long TCP would take to get a piece through after all."""
+        lost = 0
+        while lost < RETRANSMISSIONS and self._random.random() < loss:
+            lost += 1
+        return float(RETRANSMISSION_MS * ((1 << lost) - 1))
 
     def sending_s(self, octets: int) -> float:
         """How long so many octets occupy the line."""
         rate = self._conditions.rate_bit_s
-        return octets * 8 / rate if rate else 0.0
+        return octets * 8 / rate / self._speed if rate else 0.0
 
 
 class _Passage:
@@ -142,14 +196,16 @@ class _Passage:
             if writer is not None:
                 writer.transport.abort()
 
-    async def run(self, reader: asyncio.StreamReader, target: tuple[str, int]) -> None:
+    async def run(self, reader: asyncio.StreamReader) -> None:
         """Move octets both ways until either end hangs up."""
-        far_reader, self._far = await asyncio.open_connection(*target)
+        caller = str(self._near.get_extra_info("peername")[0])
+        far_reader, self._far, port = await self._relay.dial(caller)
         down = asyncio.ensure_future(self._move(reader, self._far))
         up = asyncio.ensure_future(self._move(far_reader, self._near))
         try:
             await asyncio.wait((down, up), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._relay.forget(port)
             up.cancel()
             down.cancel()
             await asyncio.gather(down, up, return_exceptions=True)

@@ -61,7 +61,7 @@ class TelecontrolPath:
     def arrival(self, sent_ms: SimTime, octets: int = 0) -> SimTime:
         """When what is sent at ``sent_ms`` arrives; never before what was sent earlier."""
         through_ms = self._through_cuts(sent_ms)
-        latency_ms, jitter_ms, loss, rate_bit_s = self._condition(through_ms)
+        latency_ms, jitter_ms, loss, rate_bit_s = self.condition(through_ms)
         at = self._sent_out(through_ms, octets, rate_bit_s) + latency_ms
         at += self._random_delay_ms(sent_ms, jitter_ms, loss)
         self._last_arrival_ms = max(self._last_arrival_ms, at)
@@ -79,7 +79,13 @@ class TelecontrolPath:
         """The path is under a condition for a while; of several at a time the last one given counts."""
         self.conditions.append(condition)
 
-    def _condition(self, at_ms: SimTime) -> tuple[int, int, float, int]:
+    def next_change(self, now: SimTime) -> SimTime:
+        """When the path is next other than it is at ``now``; ``NEVER`` if not at all."""
+        spans: list[Cut | Condition] = [*self.cuts, *self.conditions]
+        edges = (t for span in spans for t in (span.start_ms, span.end_ms))
+        return min((t for t in edges if t > now), default=NEVER)
+
+    def condition(self, at_ms: SimTime) -> tuple[int, int, float, int]:
         """(latency, jitter, loss, rate) of what goes out at ``at_ms``."""
         values: list[Any] = [self.latency_ms, self.jitter_ms, self.loss, self.rate_bit_s]
         for one in self.conditions:

@@ -39,6 +39,7 @@ from twin.points.model import ControlModel, PointDefinition, Sample, TimeSource
 from twin.protocols.dnp3 import Control, Crob, UnencodableValueError
 from twin.protocols.dnp3.mapping import control_of, quality_of
 from twin.protocols.dnp3.objects import STATIC_OF_EVENT
+from twin.security import TlsRelay, TlsSettings
 from twin.timebase import SimTime, TimeBase
 
 Clock = Callable[[], SimTime]
@@ -80,13 +81,16 @@ class Opendnp3Client:
         *,
         settings: Dnp3LinkSettings | None = None,
         reconnect: ReconnectSettings | None = None,
+        tls: TlsSettings | None = None,
     ) -> None:
         if importlib.util.find_spec("opendnp3") is None:
             raise StackMissingError(station)
         self.station = station
         self.restarts = 0
         self.started = False
-        self._where = (host, port)
+        self._target = self._where = (host, port)
+        self._tls = tls
+        self.last_failure = ""
         self._clock = clock
         self._on_events = on_events
         self._settings = settings or Dnp3LinkSettings()
@@ -123,6 +127,23 @@ class Opendnp3Client:
         self._lost(CLOSED_BY_US)
 
     async def _keep_running(self) -> None:
+        if self._tls is None:
+            await self._keep_worker()
+            return
+        relay = TlsRelay(self._tls, *self._target, protects="dialled", on_refused=self._refused)
+        self._where = await relay.start()
+        try:
+            await self._keep_worker()
+        finally:
+            await relay.stop()
+
+    def _refused(self, sentence: str) -> None:
+        """TLS with the station failed: said as of a loss, once a reason."""
+        before, self.last_failure = self.last_failure, sentence
+        if sentence != before:
+            self._publish(SessionEvent(self.station, SessionState.LOST, self._clock(), sentence))
+
+    async def _keep_worker(self) -> None:
         while True:
             await self._run()
             await self._end()
