@@ -120,6 +120,7 @@ class FlisrDesk:
         One whose feeder head cannot be read has to wait, and so have all while load is shed.
         """
         self._see_what_is_over()
+        self._watch.known_faults = self._known_faults()
         inhibited = self._why_inhibited() if self._is_busy(now) else ""
         self._hold(inhibited, now)
         if not inhibited:
@@ -149,6 +150,11 @@ class FlisrDesk:
         for incident in standing:
             area = list(incident.area)
             incident.over = bool(live[area].any()) if area else bool(closed[incident.device])
+
+    def _known_faults(self) -> tuple[int, ...]:
+        """The zones of all faults that stand; a whole feeder while its fault is not located."""
+        standing = (i for i in self._all() if not i.over)
+        return tuple(sorted({zone for i in standing for zone in i.area or self._behind(i.device, i)}))
 
     def _all(self) -> list[Incident]:
         return [*self._earlier, *self._incidents.values()]

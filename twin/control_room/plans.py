@@ -107,6 +107,11 @@ class PlanDesk:
         """The plans that wait for the operator, oldest first."""
         return [c.plan_id for c in self._courses.values() if c.state is PlanState.WAITING]
 
+    def running_but(self, application: str) -> list[str]:
+        """The running plans of all other applications, oldest first."""
+        courses = self._courses.values()
+        return [c.plan_id for c in courses if c.state is PlanState.RUNNING and c.application != application]
+
     def propose(self, plan: Plan, mode: str, now: SimTime) -> Course:
         """Take a plan: in automatic mode it starts at once, in advisory mode it waits."""
         course = Course(plan.plan_id, plan.application, _steps(plan), PlanState.WAITING)

@@ -98,6 +98,8 @@ class NetworkWatch:
         self.closed_before = network.switches.normally_closed.copy()
         self.disturbed_since = np.full(network.switches.n, NOT_DISTURBED, dtype=np.int64)
         self._indicated = np.zeros(network.switches.n, dtype=np.bool_)
+        self.known_faults: tuple[int, ...] = ()
+        """Zones that must not be energised as FLISR knows; it says so in every cycle."""
         self.head_p_kw = np.full(network.switches.n, np.nan)
         self.head_q_kvar = np.full(network.switches.n, np.nan)
 

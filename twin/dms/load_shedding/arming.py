@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from twin.dms.load_shedding.choice import in_turn, near
+from twin.dms.load_shedding.choice import StageShares, in_turn, near
 from twin.dms.load_shedding.model import Feeder, LoadSheddingSettings, net_load_kw
 
 
@@ -56,7 +56,7 @@ def arm(
 
 
 def _reachable(feeder: Feeder) -> bool:
-    return feeder.known and not feeder.blocked
+    return feeder.reachable and not feeder.blocked
 
 
 def _kept(feeders: Sequence[Feeder], settings: LoadSheddingSettings) -> dict[str, int]:
@@ -98,7 +98,10 @@ def _chosen(
             continue
         taken = near(kw, [f for f in free if f.name not in stage_of], tolerance_kw)
         stage_of.update({f.name: stage for f in taken})
-    return stage_of
+    open_kw = {stage: kw for stage, kw in enumerate(wanted_kw, 1) if stage not in good.values()}
+    rest = [f for f in free if f.name not in good]
+    chosen = {name: stage for name, stage in stage_of.items() if name not in good}
+    return {**good, **StageShares(rest, open_kw, tolerance_kw, settings.last).best(chosen)}
 
 
 def _armed_kw(feeders: Sequence[Feeder], stage_of: Mapping[str, int], stages: int) -> tuple[float, ...]:

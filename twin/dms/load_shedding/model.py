@@ -53,16 +53,19 @@ class LoadSheddingSettings(BaseModel):
 class Feeder:
     """One feeder head as telemetered; ``p_kw`` is the net load, negative while the feeder exports.
 
-    ``known``: position and power are good, so that it may be counted and operated; ``blocked``: a tag, local control
-    or no telecontrol. ``armed`` are its stages from 1. ``off_since_ms`` is when it was shed (``NEVER``: it was not),
-    ``before_kw`` what it took then, ``times_shed`` how often before.
+    ``known``: position and power are good, so that it may be counted and operated; ``reachable``: its position is, so
+    that commands reach it; ``blocked``: a tag, local control or no telecontrol; ``unsafe``: why its head must not be
+    closed, empty if it may. ``armed`` are its stages from 1. ``off_since_ms`` is when it was shed (``NEVER``: it was
+    not), ``before_kw`` what it took then, ``times_shed`` how often before.
     """
 
     name: str
     p_kw: float
     closed: bool = True
     known: bool = True
+    reachable: bool = True
     blocked: bool = False
+    unsafe: str = ""
     armed: tuple[int, ...] = ()
     off_since_ms: SimTime = NEVER
     before_kw: float = 0.0
