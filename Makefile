@@ -33,7 +33,7 @@ $(VENV)/.installed-dev: pyproject.toml requirements-dev.lock $(VENV)/.installed
 	@touch $@
 
 debian:
-	@tools/debian-packages tshark chromium mbpoll || true
+	@tools/debian-packages tshark chromium mbpoll iproute2 nftables || true
 
 lint:
 	$(BIN)/ruff check .
