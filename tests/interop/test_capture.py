@@ -7,23 +7,17 @@ tshark reads is held against the journal of the same run.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import socket
 import subprocess
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from queue import Empty, Queue
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from capture_bench import LIMIT_S, capturing, free_port
 
 from simulators.preparation import prepare
 from simulators.runner import RunOptions, run_prepared
@@ -56,101 +50,6 @@ expect:
 STATIONS = range(1, 16)
 ACTIVATION, CONFIRMATION, TERMINATION = 6, 7, 10
 SPONTANEOUS, INTERROGATED, INITIALISED = 3, 20, 4
-LIMIT_S = 20.0
-
-
-# -- capturing ----------------------------------------------------------------------------------------------------
-
-
-class Capture:
-    """tshark on the loopback. A probe is an attempt to connect, answered or not, that the capture shows."""
-
-    def __init__(self, port: int, file: Path) -> None:
-        self._port = port
-        command = ["tshark", "-i", "lo", "-f", f"tcp port {port}", "-w", str(file), "-P", "-l"]
-        show = ["-T", "fields", "-e", "tcp.srcport"]
-        self._process = subprocess.Popen(
-            [*command, *show], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
-        )
-        self._seen: Queue[str] = Queue()
-        self._told: list[str] = []
-        self._readers = [
-            threading.Thread(target=self._read_frames, daemon=True),
-            threading.Thread(target=self._read_messages, daemon=True),
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    def _read_frames(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._seen.put(line.strip())
-        self._seen.put("end")
-
-    def _read_messages(self) -> None:
-        assert self._process.stderr is not None
-        self._told.extend(self._process.stderr)
-
-    def probe(self, limit_s: float) -> bool:
-        """True when everything sent before this call is in the file; False if the capture shows nothing in time."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            source = str(probe.getsockname()[1])
-            probe.connect_ex(("127.0.0.1", self._port))
-        while True:
-            try:
-                seen = self._seen.get(timeout=limit_s)
-            except Empty:
-                return False
-            if seen == "end":
-                pytest.skip(f"tshark may not capture on the loopback here: {self.messages()}")
-            if seen == source:
-                return True
-
-    def wait_until_ready(self) -> None:
-        """Probe until the capture shows a probe."""
-        if not any(self.probe(0.5) for _ in range(40)):
-            pytest.skip(f"tshark shows nothing of the loopback here: {self.messages()}")
-
-    def stop(self) -> None:
-        """End tshark and its threads."""
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait(LIMIT_S)
-        for reader in self._readers:
-            reader.join(LIMIT_S)
-        for stream in (self._process.stdout, self._process.stderr):
-            assert stream is not None
-            stream.close()
-
-    def messages(self) -> str:
-        """What tshark said."""
-        if self._process.poll() is not None:
-            self._readers[1].join(LIMIT_S)
-        return " ".join(line.strip() for line in self._told)
-
-
-@contextmanager
-def capturing(port: int, file: Path) -> Iterator[Capture]:
-    """A capture that has begun."""
-    capture = Capture(port, file)
-    try:
-        capture.wait_until_ready()
-        yield capture
-    finally:
-        capture.stop()
-
-
-def free_port() -> int:
-    """A port below the ephemeral ones that is free at the address of every station."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_000):
-        with ExitStack() as bound:
-            try:
-                for station in STATIONS:
-                    bound.enter_context(socket.socket()).bind((f"127.10.0.{station}", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port is free at 127.10.0.1 to 127.10.0.15")
 
 
 # -- reading what tshark decoded ----------------------------------------------------------------------------------

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from capture_bench import LIMIT_S, capturing, free_port
 
 from simulators.preparation import prepare
 from simulators.runner import RunOptions, run_prepared
@@ -24,19 +22,23 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed"),
 ]
 
+SCENARIO = """
+scenario: 1
+name: captured
+network: cigre_mv
+start: 2026-01-15T18:00:00Z
+duration: 75 s
+seed: 42
+applications:
+  flisr: {{mode: automatic}}
+stations:
+  default: {{protocol: dnp3, latency: 80 ms, port: {port}}}
+events:
+  - {{at: 60 s, id: fault1, fault: {{line: L3-8, kind: phase-to-phase, permanent: true}}}}
+expect:
+  - {{id: restored, within: 14 s of fault1, that: "customers_interrupted == 0"}}
+"""
 START_MS = int(datetime(2026, 1, 15, 18, 0, tzinfo=UTC).timestamp() * 1000)
-
-
-def _helpers() -> ModuleType:
-    """The capture of the IEC 104 tests (test folders are no packages)."""
-    name = "interop_capture"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("test_capture.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,14 @@ class Run:
 
 @pytest.fixture(scope="module")
 def captured(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    helpers = _helpers()
     folder = tmp_path_factory.mktemp("dnp3")
-    port = helpers.free_port()
-    text = helpers.SCENARIO.format(port=port).replace("protocol: iec104", "protocol: dnp3")
+    port = free_port()
+    text = SCENARIO.format(port=port)
     (folder / "captured.yaml").write_text(text, encoding="utf-8")
-    with helpers.capturing(port, folder / "capture.pcapng") as capture:
+    with capturing(port, folder / "capture.pcapng") as capture:
         result = run_prepared(prepare(folder / "captured.yaml"), RunOptions(out=folder / "results", report=False))
         assert result.exit_code is ExitCode.PASSED, result.message
-        assert capture.probe(helpers.LIMIT_S)
+        assert capture.probe(LIMIT_S)
     lines = (folder / "results" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     return Run(folder / "capture.pcapng", port, [json.loads(line) for line in lines])
 
