@@ -12,12 +12,13 @@ from twin.dms.standing import Standing
 from twin.dms.state_estimation.expected import Expected
 from twin.dms.state_estimation.fit import Fit, fit
 from twin.dms.state_estimation.frame import Frame, Frames, names_of
+from twin.dms.state_estimation.inputs import Inputs
 from twin.dms.state_estimation.model import EstimationResult, Gap, Image, WrongPoint
 from twin.dms.state_estimation.settings import StateEstimationSettings
 from twin.dms.state_estimation.suspects import Explanation, Suspicion
 from twin.dms.state_estimation.telemetry import MeasuredPoints
 from twin.dms.topology import SupplyState
-from twin.network.model import Ints, Network
+from twin.network.model import Floats, Ints, Network
 from twin.solvers.state_estimation import (
     BadDataSettings,
     BadMeasurement,
@@ -56,31 +57,42 @@ class StateEstimation:
             EstimationDivergedError: no state fits an observable island.
         """
         frame = self._frames.frame(image.position, image.position_quality, image.tap_position)
-        m = self._measurements(image, frame)
-        estimator, gaps = self._estimator(frame, m)
-        found = fit(estimator, frame, m, self.points.n, self._bad_data)
-        explained = self._suspicion.explain(estimator, frame, m, found)
+        inputs = self._inputs(image, frame)
+        estimator, gaps = self._estimator(frame, inputs.whole)
+        found = fit(estimator, frame, inputs, self._bad_data)
+        explained = self._suspicion.explain(frame, inputs, found)
         if found.clean.removed:
             self._kept = None  # its order of elimination now suits fewer measurements
-        return self._result(frame, m, found, explained, gaps)
+        return self._result(frame, inputs, found, explained, gaps)
 
     def inputs(self, image: Image) -> Measurements:
         """What an image gives the estimator: telemetry first, then what is expected; NaN is not available."""
         frame = self._frames.frame(image.position, image.position_quality, image.tap_position)
-        return self._measurements(image, frame)
+        return self._inputs(image, frame).whole
 
     # -- what goes in ---------------------------------------------------------------------------------------------
 
-    def _measurements(self, image: Image, frame: Frame) -> Measurements:
-        telemetry = self.points.measurements(image.values, image.good)
+    def _inputs(self, image: Image, frame: Frame) -> Inputs:
+        telemetry, witnesses = self.points.telemetry(image.values, image.good)
         flow = self.points.switch >= 0
         branch = np.where(flow, self.points.place, 0)
         if self.network.n_branches:
             telemetry.value[flow & frame.left_out[branch]] = np.nan
+            witnesses.value[flow & frame.left_out[branch]] = np.nan
         expected = self._expected.measurements(
             image.demand, image.generation_kw, image.generation_kvar, frame.slack_kva
         )
-        return Measurements.join(telemetry, expected)
+        power_of = self.points.power_of
+        power_sigma = np.where(power_of >= 0, telemetry.sigma[np.maximum(power_of, 0)], 0.0)
+        beyond = self._beyond(telemetry)
+        telemetry.value[np.isfinite(beyond)] = np.nan
+        return Inputs(Measurements.join(telemetry, expected), witnesses, beyond, power_of, power_sigma)
+
+    def _beyond(self, telemetry: Measurements) -> Floats:
+        """Voltages that no supplied node has: they would keep the iteration from finding any state."""
+        low, high = self.settings.plausible_v_pu
+        voltage = telemetry.kind == int(MeasurementKind.V_PU)
+        return np.where(voltage & ((telemetry.value < low) | (telemetry.value > high)), telemetry.value, np.nan)
 
     def _estimator(self, frame: Frame, m: Measurements) -> tuple[StateEstimator, tuple[Gap, ...]]:
         """Made anew whenever a switch or an available point differs, so that no estimate depends on those before."""
@@ -117,13 +129,12 @@ class StateEstimation:
     # -- what comes out -------------------------------------------------------------------------------------------
 
     def _result(
-        self, frame: Frame, m: Measurements, found: Fit, explained: Explanation | None, gaps: tuple[Gap, ...]
+        self, frame: Frame, inputs: Inputs, found: Fit, explained: Explanation | None, gaps: tuple[Gap, ...]
     ) -> EstimationResult:
         assumed = explained is not None and self.settings.assume_suspected
         used = explained.fit if explained is not None and assumed else found
-        suspects = () if explained is None else (explained.suspect,)
-        # what one switch explains is not held against the points
-        wrong = used.removed if explained is None or assumed else explained.fit.removed
+        # what switches explain is not held against the points
+        blamed = found if explained is None else explained.fit
         node = self._nodes(frame, used, gaps)
         if explained is not None:
             self._mark(node, found.rows, Standing.EXPECTED if assumed else Standing.DOUBTFUL)
@@ -135,9 +146,11 @@ class StateEstimation:
             node=node,
             branch=self._branches(frame, node),
             telemetered=int(np.count_nonzero(used.estimate.used[: self.points.n])),
-            wrong_points=tuple(self._wrong(bad, m) for bad in wrong)
-            + (() if explained is not None else tuple(self._outside(row, m) for row in found.outside.tolist())),
-            suspects=suspects,
+            wrong_points=(
+                *(self._wrong(bad, inputs) for bad in blamed.removed),
+                *(self._outside(row, inputs) for row in blamed.outside.tolist()),
+            ),
+            suspects=() if explained is None else explained.suspects,
             gaps=gaps,
             unknown_switches=names_of(self.network, frame.unknown.tolist()),
             islands=used.estimate.islands,
@@ -171,10 +184,10 @@ class StateEstimation:
             known = [end for end in ends if node[end] < standing]
             node[known] = standing
 
-    def _wrong(self, bad: BadMeasurement, m: Measurements) -> WrongPoint:
+    def _wrong(self, bad: BadMeasurement, inputs: Inputs) -> WrongPoint:
         row = bad.measurement
         factor, kind = float(self.points.factor[row]), MeasurementKind(int(self.points.kind[row]))
-        value = float(m.value[row]) / factor
+        value = inputs.reading(row) / factor
         estimate = value - bad.error / factor
         could_be = tuple(self.points.names[other] for other in bad.indistinguishable if other < self.points.n)
         name, unit = self.points.names[row], _UNITS[kind]
@@ -186,11 +199,16 @@ class StateEstimation:
             why += f" It could be {' or '.join(could_be)} just as well."
         return WrongPoint(name, value, estimate, float(bad.normalised_residual), could_be, why)
 
-    def _outside(self, row: int, m: Measurements) -> WrongPoint:
-        value, name = float(m.value[row] / self.points.factor[row]), self.points.names[row]
+    def _outside(self, row: int, inputs: Inputs) -> WrongPoint:
+        reading, name = inputs.reading(row), self.points.names[row]
+        value, sigma = reading / float(self.points.factor[row]), float(inputs.whole.sigma[row])
         unit = _UNITS[MeasurementKind(int(self.points.kind[row]))]
-        why = f"{name} reads {value:.4g} {unit}, but by the reported switch positions it is without supply."
-        return WrongPoint(name, value, 0.0, float(m.value[row] / m.sigma[row]), (), why)
+        beyond = bool(np.isfinite(inputs.beyond[row]))
+        why = f"{name} reads {value:.4g} {unit}, but by the reported switch positions it is "
+        why += "supplied, and no supplied node has such a voltage." if beyond else "without supply."
+        expected = 1.0 if beyond else 0.0
+        estimate = expected / float(self.points.factor[row])
+        return WrongPoint(name, value, estimate, (reading - expected) / sigma, (), why)
 
     def _sentences(self, used: Fit) -> tuple[str, ...]:
         told = [

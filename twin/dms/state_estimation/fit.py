@@ -5,13 +5,16 @@ A point at dead equipment is no measurement of the fit; if it shows something al
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from twin.dms.state_estimation.frame import Frame
+from twin.dms.state_estimation.inputs import Inputs
+from twin.dms.state_estimation.witnesses import settle, wrong_witnesses
 from twin.dms.topology import SupplyState
-from twin.network.model import Bools, Ints, Network
+from twin.network.model import Bools, Floats, Ints, Network
 from twin.solvers.state_estimation import (
     AT_NODE,
     BadDataSettings,
@@ -28,17 +31,15 @@ OUTSIDE_SIGMAS = 5.0
 
 @dataclass(frozen=True)
 class Fit:
-    """``clean`` is without the measurements left out, ``removed`` are those of telemetry among them and ``outside``
-    the rows of telemetry that contradict from outside. ``objective`` is the misfit of all telemetry before anything
-    was left out (None until asked for).
+    """``clean`` is without the measurements left out; ``removed`` are those of telemetry among them and the witnesses
+    that contradict, ``outside`` the rows of telemetry that contradict from outside, and by how many ``sigmas``.
     """
 
     clean: CleanEstimate
-    telemetered: int
     removed: tuple[BadMeasurement, ...]
     removed_expected: tuple[BadMeasurement, ...]
     outside: Ints
-    outside_square: float
+    sigmas: Floats
 
     @property
     def estimate(self) -> StateEstimate:
@@ -55,43 +56,58 @@ class Fit:
         return (*(bad.measurement for bad in self.removed), *self.outside.tolist())
 
 
-def fit(
-    estimator: StateEstimator, frame: Frame, measurements: Measurements, telemetered: int, settings: BadDataSettings
-) -> Fit:
-    """Estimate and identify bad data; the first ``telemetered`` rows are telemetry, the rest is expected.
+def fit(estimator: StateEstimator, frame: Frame, inputs: Inputs, settings: BadDataSettings) -> Fit:
+    """Estimate and identify bad data.
 
     Raises:
         EstimationDivergedError: no state fits.
     """
-    clean = estimator.identify_bad_data(measurements, settings, skip_unobservable=True)
+    network, telemetered = estimator.network, inputs.telemetered
+    clean = estimator.identify_bad_data(inputs.whole, settings, skip_unobservable=True)
+    clean = settle(estimator, inputs, clean, settings)
     removed = tuple(bad for bad in clean.removed if bad.measurement < telemetered)
     expected = tuple(bad for bad in clean.removed if bad.measurement >= telemetered)
-    outside, square = _outside(estimator.network, frame, measurements, telemetered, clean)
-    return Fit(clean, telemetered, removed, expected, outside, square)
+    left_out = [bad.measurement for bad in clean.removed]
+    rows, sigmas = outside(network, frame, inputs, clean.estimate, left_out)
+    witnesses = wrong_witnesses(network, inputs, clean, settings)
+    far = np.abs(sigmas) > OUTSIDE_SIGMAS
+    return Fit(clean, (*removed, *witnesses), expected, rows[far], sigmas[far])
 
 
-def misfit(estimator: StateEstimator, measurements: Measurements, found: Fit) -> float:
-    """The weighted sum of squared residuals of everything, before anything was left out."""
-    whole = estimator.estimate(measurements, skip_unobservable=True)
-    return whole.objective + found.outside_square
+def misfit(estimator: StateEstimator, frame: Frame, inputs: Inputs) -> float:
+    """The weighted sum of squared residuals of everything, with nothing left out.
+
+    Raises:
+        EstimationDivergedError: no state fits.
+    """
+    whole = estimator.estimate(inputs.whole, skip_unobservable=True)
+    _, sigmas = outside(estimator.network, frame, inputs, whole, [])
+    return whole.objective + float(sigmas @ sigmas)
 
 
-def _outside(
-    network: Network, frame: Frame, m: Measurements, telemetered: int, clean: CleanEstimate
-) -> tuple[Ints, float]:
-    removed = np.zeros(m.n, dtype=np.bool_)
-    removed[[bad.measurement for bad in clean.removed]] = True
-    unused = np.isfinite(m.value) & ~clean.estimate.used & ~removed & ~_cannot_be_told(network, frame, m, clean)
-    unused[telemetered:] = False
-    rows = np.flatnonzero(unused)
-    sigmas = m.value[rows] / m.sigma[rows]
-    return rows[np.abs(sigmas) > OUTSIDE_SIGMAS].astype(np.int32), float(sigmas @ sigmas)
+def outside(
+    network: Network, frame: Frame, inputs: Inputs, estimate: StateEstimate, left_out: Sequence[int]
+) -> tuple[Ints, Floats]:
+    """The rows of telemetry that are no part of the fit, and by how many sigmas they contradict it.
+
+    They are at dead places, where nothing should be measured, or voltages that no supplied node has at supplied ones.
+    """
+    m, n = inputs.whole, inputs.telemetered
+    silent = _cannot_be_told(network, frame, m, estimate)
+    unused = np.isfinite(m.value) & ~estimate.used & ~silent
+    unused[list(left_out)] = False
+    unused[n:] = False
+    dead = np.flatnonzero(unused)
+    at_node = np.where(np.isfinite(inputs.beyond), m.place[:n], 0)
+    beyond = np.flatnonzero(np.isfinite(inputs.beyond) & ~silent[:n] & estimate.state.energised[at_node])
+    sigmas = np.concatenate([m.value[dead] / m.sigma[dead], (inputs.beyond[beyond] - 1.0) / m.sigma[beyond]])
+    return np.concatenate([dead, beyond]).astype(np.int32), sigmas
 
 
-def _cannot_be_told(network: Network, frame: Frame, m: Measurements, clean: CleanEstimate) -> Bools:
+def _cannot_be_told(network: Network, frame: Frame, m: Measurements, estimate: StateEstimate) -> Bools:
     """Rows at equipment of unknown supply, or in islands that are not observable: nothing is held against them."""
-    state = clean.estimate.state
-    node_unknown = (frame.node == SupplyState.UNKNOWN) | (state.energised & ~clean.estimate.observable)
+    state = estimate.state
+    node_unknown = (frame.node == SupplyState.UNKNOWN) | (state.energised & ~estimate.observable)
     at_node = np.isin(m.kind, [int(kind) for kind in AT_NODE])
     node, branch = np.where(at_node, m.place, 0), np.where(at_node, 0, m.place)
     if not network.n_branches:

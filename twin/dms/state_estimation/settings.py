@@ -39,6 +39,9 @@ class StateEstimationSettings(BaseModel):
     generation_spread: float = Field(
         default=1.0, gt=0, le=2, description="Standard deviation of a unit's output, as a part of its rating"
     )
+    plausible_v_pu: tuple[float, float] = Field(
+        default=(0.5, 1.5), description="A supplied node has a voltage within these, pu; others are no part of the fit"
+    )
     false_alarm: float = Field(
         default=0.01, gt=0, lt=0.5, description="Probability to suspect something though nothing is wrong"
     )

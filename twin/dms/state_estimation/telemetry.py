@@ -73,13 +73,20 @@ class MeasuredPoints:
 
         A current counts only where P or Q at the same switch does not.
         """
+        return self.telemetry(values, good)[0]
+
+    def telemetry(self, values: Floats, good: Bools) -> tuple[Measurements, Measurements]:
+        """The measurements that count, and the currents that do not because P and Q at the same switch do."""
         usable = good & np.isfinite(values)
         value = np.where(usable, values, np.nan) * self.factor
         sigma = np.hypot(self.base_sigma, self.reading_share * np.abs(np.nan_to_num(value)))
         has_power = (self.power_of >= 0).all(axis=1) & usable[np.maximum(self.power_of, 0)].all(axis=1)
         current = self.kind == K.I_FLOW_A
-        value[current & (has_power | (np.abs(np.nan_to_num(value)) < _LEAST_CURRENT * sigma))] = np.nan
-        return Measurements(self.kind, self.place, self.side, value, sigma)
+        weak = np.abs(np.nan_to_num(value)) < _LEAST_CURRENT * sigma
+        counting = Measurements(
+            self.kind, self.place, self.side, np.where(current & (has_power | weak), np.nan, value), sigma
+        )
+        return counting, counting.with_values(np.where(current & has_power, value, np.nan))
 
 
 def measured_points(

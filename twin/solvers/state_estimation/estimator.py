@@ -39,6 +39,9 @@ _TOLERANCE = 1e-10
 _EQUAL = 1e-3
 """Of normalised residuals: closer ones belong to measurements of which any may be the wrong one."""
 
+_RIVAL = 0.8
+"""Measurements whose normalised residual is this part of the largest one stand out nearly as much."""
+
 _FLOOR = 5e-9
 """Steps below this that no longer shrink are roundoff: stiff flows beside weak voltages cost digits."""
 
@@ -354,11 +357,13 @@ def _accuse(estimate: StateEstimate, measurements: Measurements, suspect: int) -
     size = np.abs(np.nan_to_num(estimate.normalised_residual))
     share = float(_share(estimate, measurements.sigma)[suspect])
     equal = np.flatnonzero(np.abs(size - size[suspect]) <= _EQUAL * size[suspect])
+    rivals = np.flatnonzero(size >= _RIVAL * size[suspect])
     return BadMeasurement(
         measurement=suspect,
         normalised_residual=float(estimate.normalised_residual[suspect]),
         error=float(estimate.residual[suspect]) / share,
         indistinguishable=tuple(int(row) for row in equal if row != suspect),
+        rivals=tuple(int(row) for row in rivals if row != suspect),
     )
 
 

@@ -198,13 +198,14 @@ class BadMeasurement:
     """A measurement removed as wrong.
 
     ``error`` is the estimated gross error in its unit. ``indistinguishable`` are the rows of the measurements that
-    could be the wrong one just as well (a critical set).
+    could be the wrong one just as well (a critical set), ``rivals`` those that stood out nearly as much.
     """
 
     measurement: int
     normalised_residual: float
     error: float
     indistinguishable: tuple[int, ...]
+    rivals: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
