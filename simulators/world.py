@@ -426,14 +426,18 @@ class _Builder:
 class _LiveBuilder(_Builder):
     """The same world, whose sessions run freely against the wall clock."""
 
+    field: LiveStations | None = None
+    clients: LiveLinks | None = None
+
     def listen(self) -> None:
         """The stations' listeners open with the stations."""
         self.live = Live(self.pacer)
         self.threads = [IoThread("field stations"), IoThread("control room links")]
-        self.field: LiveStations | None = None
 
     def abandon(self) -> None:
-        if getattr(self, "field", None) is not None:
+        if self.clients is not None:
+            self.clients.close()
+        if self.field is not None:
             self.field.close()
         super().abandon()
 
@@ -452,6 +456,7 @@ class _LiveBuilder(_Builder):
     def links(self) -> tuple[Mapping[str, MasterSession], LiveLinks]:
         clients = {c.station: partial(CLIENTS[c.settings.stack], c, self.end(c)) for c in self.contexts()}
         links = LiveLinks(clients, self.threads[1], self.live.awake.set)
+        self.clients = links
         return links.sessions, links
 
     def end(self, context: StationContext) -> LiveEnd:
@@ -481,7 +486,10 @@ class _LiveBuilder(_Builder):
         return Recess(self.live, simulators, self.p.scenario.duration)
 
     def build(self, continue_from: bytes | None, snapshot_at: list[SimTime]) -> World:
-        return replace(super().build(continue_from, snapshot_at), addresses=self.rows())
+        world = super().build(continue_from, snapshot_at)
+        assert self.clients is not None
+        self.clients.start(0)  # before the first cycle: processes take their time, and the clock does not run yet
+        return replace(world, addresses=self.rows())
 
 
 def made_of(preparation: Preparation, protocol: str | None) -> dict[str, str]:

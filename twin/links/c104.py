@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from twin.links.client import Clock, ReconnectSettings
 from twin.links.iec104 import Iec104LinkSettings, Iec104MasterSession
 from twin.links.iec104_answers import CommandStage, PendingCommand
 from twin.links.model import LinkCommand, LinkEvent, ReplyKind, SessionState
+from twin.links.worker_process import end_worker, start_worker, wait_until
 from twin.points.model import ControlModel, PointDefinition
 from twin.protocols.iec104 import Asdu, Cause, MalformedFrameError, TypeId, decode_asdu
 from twin.protocols.iec104.apci import APCI_OCTETS
@@ -32,9 +32,7 @@ from twin.timebase import NEVER, SimTime, TimeBase
 
 WORKER = Path(__file__).with_name("c104_worker.py")
 COMMAND_LIMIT_MS = 1_500
-STOP_LIMIT_S = 5.0
 TICK_S = 0.1
-LINE_OCTETS = 1 << 20
 
 
 class C104MissingError(TwinError):
@@ -164,6 +162,7 @@ class C104Client:
         self._reconnect = reconnect or ReconnectSettings()
         self._tls = tls
         self._task: asyncio.Task[None] | None = None
+        self._up = asyncio.Event()
         self._failures = 0
 
     def start(self) -> None:
@@ -175,6 +174,10 @@ class C104Client:
         if importlib.util.find_spec("c104") is None:
             raise C104MissingError
         self._task = asyncio.get_running_loop().create_task(self._supervise())
+
+    async def ready(self) -> None:
+        """Wait until the process is up."""
+        await wait_until(self._up)
 
     async def stop(self) -> None:
         """End the process and stay disconnected."""
@@ -211,35 +214,15 @@ class C104Client:
 
     async def _run_worker(self, address: tuple[str, int]) -> int:
         """One process from its start to its end; its exit code, negative for a signal."""
-        pipe = asyncio.subprocess.PIPE  # -P: the worker's folder holds a module of the library's name
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            str(WORKER),
-            json.dumps(self._setup(address)),
-            stdin=pipe,
-            stdout=pipe,
-            limit=LINE_OCTETS,
-        )
+        self.process = await start_worker(WORKER, json.dumps(self._setup(address)))
         ticking = asyncio.ensure_future(self._tick())
         try:
             await self._listen(self.process)
             return await self.process.wait()
         finally:
             ticking.cancel()
-            await self._end(self.process)
+            await end_worker(self.process)
             self.process = None
-
-    @staticmethod
-    async def _end(process: asyncio.subprocess.Process) -> None:
-        """The library may abort if it is not stopped: its input ends first, and only then its life."""
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), STOP_LIMIT_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
 
     def _setup(self, address: tuple[str, int]) -> dict[str, Any]:
         outputs = [p for p in self.session.points if p.kind.is_output]
@@ -262,6 +245,7 @@ class C104Client:
 
     def _hear(self, row: dict[str, Any]) -> None:
         now = self._clock()
+        self._up.set()
         if row["event"] == "raw":
             try:
                 self.session.receive_frame(bytes.fromhex(row["octets"]), now)

@@ -78,6 +78,7 @@ class Worker:
     def run(self) -> None:
         """Obey until the input ends; a connection that the library leaves muted is unmuted."""
         self.client.start()
+        say(event="ready")
         try:
             while self._obey_next():
                 if self.connection.state == c104.ConnectionState.OPEN_MUTED:

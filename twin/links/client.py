@@ -84,6 +84,9 @@ class LinkClient:
             client_context(self._tls)
         self._task = asyncio.get_running_loop().create_task(self._keep_connected())
 
+    async def ready(self) -> None:
+        """There is nothing to wait for: no process has to start."""
+
     async def stop(self) -> None:
         """Hang up and stay disconnected; returns when the connection is gone."""
         task, self._task = self._task, None

@@ -17,6 +17,7 @@ from twin.links.model import LinkCommand, LinkEvent
 from twin.timebase import NEVER, SimTime
 from twin.transport import Condition, Handover, IoThread
 
+START_LIMIT_S = 120.0
 OnEvents = Callable[[Sequence[LinkEvent]], None]
 Order = Callable[[Any, SimTime], None]
 
@@ -25,6 +26,7 @@ class Client(Protocol):
     """What keeps the session with one station connected; see ``twin.links.client.LinkClient``."""
 
     def start(self) -> None: ...
+    async def ready(self) -> None: ...
     async def stop(self) -> None: ...
     def act(self, action: Order) -> None: ...
 
@@ -124,18 +126,20 @@ class LiveLinks:
         return bool(self._events)
 
     def start(self, now: SimTime) -> None:
-        """Let every client connect.
+        """Let every client connect; returns when the processes of foreign stacks are up. Once is enough.
 
         Raises:
             TwinError: a client cannot work as it is set.
         """
-        self._io.call(self._start())
+        if not self._clients:
+            self._io.call(self._start(), START_LIMIT_S)
 
     async def _start(self) -> None:
         for station, make in self._make.items():
             client = make(self._report)
             client.start()
             self._clients[station] = client
+        await asyncio.gather(*(client.ready() for client in self._clients.values()))
 
     def advance(self, now: SimTime) -> list[LinkEvent]:
         """What was reported since the last call."""
@@ -166,7 +170,7 @@ class LiveLinks:
 
     def close(self) -> None:
         """Hang up everywhere, and end the processes of foreign stacks."""
-        self._io.call(self._stop())
+        self._io.call(self._stop(), START_LIMIT_S)
 
     async def _stop(self) -> None:
         clients, self._clients = list(self._clients.values()), {}

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from twin.errors import Blame, TwinError
@@ -34,6 +34,7 @@ from twin.links.model import (
     SessionEvent,
     SessionState,
 )
+from twin.links.worker_process import end_worker, start_worker, wait_until
 from twin.points.dnp3 import assigned
 from twin.points.model import ControlModel, PointDefinition, Sample, TimeSource
 from twin.protocols.dnp3 import Control, Crob, UnencodableValueError
@@ -44,7 +45,7 @@ from twin.timebase import SimTime, TimeBase
 
 Clock = Callable[[], SimTime]
 DIED = "the opendnp3 process ended"
-STOP_LIMIT_S = 5.0
+WORKER = Path(__file__).with_name("worker.py")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _TIME_SYNC = {"lan": "LAN", "non_lan": "NonLAN", "none": "NoTimeSync"}
@@ -105,6 +106,7 @@ class Opendnp3Client:
         self._connected = False
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
+        self._up = asyncio.Event()
 
     # the process
 
@@ -116,6 +118,10 @@ class Opendnp3Client:
     def start(self) -> None:
         """Begin to connect, in the running loop."""
         self._task = asyncio.get_running_loop().create_task(self._keep_running())
+
+    async def ready(self) -> None:
+        """Wait until the process is up."""
+        await wait_until(self._up)
 
     async def stop(self) -> None:
         """Hang up; returns when the process is gone."""
@@ -153,9 +159,7 @@ class Opendnp3Client:
 
     async def _run(self) -> None:
         """Start the process and read it to its end."""
-        command = (sys.executable, "-m", "twin.links.opendnp3.worker")
-        pipe = asyncio.subprocess.PIPE
-        self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+        self._process = await start_worker(WORKER)
         self._order(self._setup())
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
@@ -163,15 +167,8 @@ class Opendnp3Client:
 
     async def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), STOP_LIMIT_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        if process is not None:
+            await end_worker(process)
 
     def _setup(self) -> dict[str, Any]:
         s = self._settings
@@ -197,6 +194,7 @@ class Opendnp3Client:
     # what it says
 
     def _take(self, row: Mapping[str, Any]) -> None:
+        self._up.set()
         handler = _ROWS.get(row["t"])
         if handler is not None:
             handler(self, row)
