@@ -70,11 +70,18 @@ POINTS += [
     point("single", PointKind.SINGLE, ModbusAddress(1, Table.DISCRETE, 12, DataType.BIT)),
     point("tap", PointKind.STEP_POSITION, ModbusAddress(2, Table.INPUT, 8, DataType.INT16)),
     point("energy", PointKind.COUNTER, ModbusAddress(2, Table.INPUT, 10, DataType.UINT32)),
+    point("word-single", PointKind.SINGLE, ModbusAddress(2, Table.INPUT, 12, DataType.BIT, bit=0)),
+    point("word-double", PointKind.DOUBLE, ModbusAddress(2, Table.INPUT, 12, DataType.PAIR, bit=14)),
+    point("word-switch", PointKind.DOUBLE_COMMAND, ModbusAddress(2, Table.HOLDING, 20, DataType.BIT, bit=3)),
+    point("word-step", PointKind.STEP_COMMAND, ModbusAddress(2, Table.HOLDING, 20, DataType.PAIR, bit=8)),
     point("switch", PointKind.DOUBLE_COMMAND, ModbusAddress(1, Table.COIL, 3, DataType.BIT)),
     point("pulses", PointKind.DOUBLE_COMMAND, ModbusAddress(1, Table.COIL, 4, DataType.PAIR)),
     point("raise-lower", PointKind.STEP_COMMAND, ModbusAddress(1, Table.COIL, 6, DataType.PAIR)),
 ]
 VALUES |= {"scaled": -12.3, "double": 2.0, "single": 1.0, "tap": -5.0, "energy": 4_000_000_000.0}
+VALUES |= {"word-single": 1.0, "word-double": 2.0}
+WORD = 0x8001
+"""The status word of unit 2: double point closed in bits 14 and 15, single point on in bit 0."""
 INPUTS = [p for p in POINTS if not p.kind.is_output]
 SETPOINTS = [p for p in POINTS if p.kind is PointKind.SETPOINT]
 
@@ -188,6 +195,7 @@ def test_pymodbus_master__reads_bits_units_and_scaled_values() -> None:
         assert (await client.read_discrete_inputs(10, count=3, device_id=1)).bits[:3] == [False, True, True]
         unit_2 = (await client.read_input_registers(7, count=5, device_id=2)).registers
         assert unit_2 == [65_536 - 123, 65_536 - 5, 0, 4_000_000_000 >> 16, 4_000_000_000 & 0xFFFF]
+        assert (await client.read_input_registers(12, count=1, device_id=2)).registers == [WORD]
         client.close()
 
     served(work)
@@ -236,6 +244,21 @@ def test_pymodbus_master__operates_coils_and_mask_and_read_write() -> None:
             read_address=100, read_count=1, write_address=100, values=[7], device_id=1
         )
         assert both.registers == [7]
+        client.close()
+
+    served(work)
+
+
+def test_pymodbus_master__writes_bits_of_a_command_word() -> None:
+    async def work(host: str, port: int, device: Device) -> None:
+        client = await client_of(host, port)
+        for and_mask, or_mask in ((0xFFF7, 0x0008), (0xFEFF, 0x0100), (0xFDFF, 0x0200), (0xFFF7, 0x0000)):
+            answer = await client.mask_write_register(address=20, and_mask=and_mask, or_mask=or_mask, device_id=2)
+            assert not answer.isError()
+        assert device.commands == [("word-switch", 2.0), ("word-step", -1.0), ("word-step", 1.0), ("word-switch", 1.0)]
+        await client.write_register(20, 0x0008, device_id=2)
+        assert device.commands[4:] == [("word-switch", 2.0)]
+        assert (await client.read_holding_registers(20, count=1, device_id=2)).registers == [0x0008]
         client.close()
 
     served(work)
@@ -381,11 +404,11 @@ class Foreign:
             holding,
             [SimData(100, values=self._inputs(), datatype=SimType.REGISTERS)],
         )
-        unit_2_inputs = [65_536 - 123, 65_536 - 5, 0, 4_000_000_000 >> 16, 4_000_000_000 & 0xFFFF]
-        spare = [SimData(0, values=[0], datatype=SimType.REGISTERS)]
+        unit_2_inputs = [65_536 - 123, 65_536 - 5, 0, 4_000_000_000 >> 16, 4_000_000_000 & 0xFFFF, WORD]
+        word = [SimData(20, values=[0xF000], datatype=SimType.REGISTERS)]
         no_bits = [SimData(0, values=[False] * 16, datatype=SimType.BITS)]
-        unit_2 = (no_bits, no_bits, spare, [SimData(7, values=unit_2_inputs, datatype=SimType.REGISTERS)])
-        return [SimDevice(1, unit_1, action=self.action), SimDevice(2, unit_2)]
+        unit_2 = (no_bits, no_bits, word, [SimData(7, values=unit_2_inputs, datatype=SimType.REGISTERS)])
+        return [SimDevice(1, unit_1, action=self.action), SimDevice(2, unit_2, action=self.action)]
 
     @staticmethod
     def _inputs() -> list[int]:
@@ -445,6 +468,7 @@ def test_link__writes_and_reads_back_at_a_pymodbus_server() -> None:
     async def work(foreign: Foreign, client: LinkClient) -> None:
         commands = [LinkCommand(n, STATION, p.name, VALUES[p.name]) for n, p in enumerate(SETPOINTS)]
         commands += [LinkCommand(100, STATION, "switch", 2.0), LinkCommand(101, STATION, "pulses", 1.0)]
+        commands += [LinkCommand(102, STATION, "word-switch", 2.0), LinkCommand(103, STATION, "word-step", 1.0)]
         for command in commands:
             client.act(lambda session, now, c=command: session.operate(c, now))  # type: ignore[misc]
         await foreign.until(lambda: len(foreign.replies()) == len(commands))
@@ -454,6 +478,7 @@ def test_link__writes_and_reads_back_at_a_pymodbus_server() -> None:
             assert p.modbus is not None
             assert by_address[p.modbus.register] == foreign_registers(p.modbus, VALUES[p.name])
         assert [address for code, address, _ in foreign.written if code == 5] == [3, 4]
+        assert [values for code, _, values in foreign.written if code == 22] == [[0xF008], [0xF208]]
 
     linked(work)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twin.links.modbus_commands import read_back_request, write_request
+from twin.links.modbus_commands import read_back_request, shows, write_request
 from twin.links.modbus_scan import MEASURED, ModbusLinkSettings, Reading, Scan, make_readers, quality_of_refusal
 from twin.links.model import (
     ArrivedSample,
@@ -32,8 +32,6 @@ from twin.protocols.modbus.pdu import (
     ExceptionCode,
     ExceptionResponse,
     Request,
-    WriteBits,
-    WriteRegisters,
     decode_response,
     encode_request,
 )
@@ -335,7 +333,7 @@ class ModbusMasterSession:
             if not job.is_read_back:
                 self._reply(job, ReplyKind.REFUSED, now, _cause(answer.code))
                 return
-        elif job.is_read_back and answer != _written(write_request(self._outputs[job.point], job.value)):
+        elif job.is_read_back and not shows(write_request(self._outputs[job.point], job.value), answer):
             self._reply(job, ReplyKind.REFUSED, now, READ_BACK_DIFFERS)
             return
         elif not job.is_read_back and self._is_read_back(job):
@@ -417,8 +415,3 @@ def _same(point: PointDefinition, known: Reading, reading: Reading) -> bool:
 def _cause(code: int) -> str:
     known = {int(member): member.text for member in ExceptionCode}
     return f"exception {code}, {known.get(code, 'unknown to the standard')}"
-
-
-def _written(request: WriteBits | WriteRegisters) -> bytes:
-    """What a read-back of a write must give."""
-    return bytes(map(int, request.values)) if isinstance(request, WriteBits) else request.octets

@@ -7,12 +7,16 @@ import math
 from twin.points.modbus import DataType, Table
 from twin.points.model import DoublePosition, PointDefinition, PointKind
 from twin.protocols.modbus.errors import UnencodableValueError
-from twin.protocols.modbus.pdu import Function, Read, WriteBits, WriteRegisters
+from twin.protocols.modbus.pdu import Function, MaskWrite, Read, WriteBits, WriteRegisters
 from twin.protocols.modbus.values import bits_of, register_octets
 
+Write = WriteBits | WriteRegisters | MaskWrite
 
-def write_request(output: PointDefinition, value: float) -> WriteBits | WriteRegisters:
-    """The write that gives a command: function 5 for one coil or a pulse on one of two, 6 or 16 for registers.
+
+def write_request(output: PointDefinition, value: float) -> Write:
+    """The write that gives a command: function 5 for coils, 22 for bits inside a register, 6 or 16 for registers.
+
+    Of two coils or bits one gets a pulse.
 
     Raises:
         UnencodableValueError: the output cannot be given this value.
@@ -21,14 +25,18 @@ def write_request(output: PointDefinition, value: float) -> WriteBits | WriteReg
     assert address is not None
     if not math.isfinite(value):
         raise UnencodableValueError("command", value, "a finite number is needed")
-    if address.table is Table.HOLDING:
+    if address.table is Table.HOLDING and address.bit is None:
         octets = register_octets(value, address)
         return WriteRegisters(address.register, octets, single=len(octets) == 2)
     _check(output.kind, value)
     if address.data_type is DataType.BIT:
-        return WriteBits(address.register, (bool(bits_of(value, address, output.kind)[0]),), single=True)
-    second = value > (0 if output.kind is PointKind.STEP_COMMAND else DoublePosition.OPEN)
-    return WriteBits(address.register + second, (True,), single=True)
+        place, on = 0, bool(bits_of(value, address, output.kind)[0])
+    else:
+        place, on = int(value > (0 if output.kind is PointKind.STEP_COMMAND else DoublePosition.OPEN)), True
+    if address.bit is None:
+        return WriteBits(address.register + place, (on,), single=True)
+    bit = 1 << address.bit + place
+    return MaskWrite(address.register, 0xFFFF & ~bit, bit * on)
 
 
 def _check(kind: PointKind, value: float) -> None:
@@ -42,8 +50,23 @@ def _check(kind: PointKind, value: float) -> None:
         raise UnencodableValueError(kind.value, value, f"only {' or '.join(map(str, permitted))} can be sent")
 
 
-def read_back_request(written: WriteBits | WriteRegisters) -> Read:
+def read_back_request(written: Write) -> Read:
     """The read that shows whether a write has been taken."""
-    if isinstance(written, WriteBits):
-        return Read(Function.READ_COILS, written.address, len(written.values))
-    return Read(Function.READ_HOLDING_REGISTERS, written.address, len(written.octets) // 2)
+    match written:
+        case WriteBits(address, values):
+            return Read(Function.READ_COILS, address, len(values))
+        case WriteRegisters(address, octets):
+            return Read(Function.READ_HOLDING_REGISTERS, address, len(octets) // 2)
+        case MaskWrite(address):
+            return Read(Function.READ_HOLDING_REGISTERS, address, 1)
+
+
+def shows(written: Write, answer: bytes) -> bool:
+    """Whether what was read back (bits as one octet each, or registers) is what was written."""
+    match written:
+        case WriteBits(_, values):
+            return answer == bytes(map(int, values))
+        case WriteRegisters(_, octets):
+            return answer == octets
+        case MaskWrite(_, and_mask, or_mask):
+            return int.from_bytes(answer, "big") & ~and_mask & 0xFFFF == or_mask & ~and_mask

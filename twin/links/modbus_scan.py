@@ -14,7 +14,7 @@ from twin.points.modbus import ModbusAddress
 from twin.points.model import PointDefinition, PointKind, Quality
 from twin.protocols.modbus.blocks import READ_FUNCTION, Block, BlockLimits, plan_blocks
 from twin.protocols.modbus.pdu import MAX_READ_BITS, MAX_READ_REGISTERS, ExceptionCode, Read
-from twin.protocols.modbus.values import value_of_bits, value_of_registers
+from twin.protocols.modbus.values import value_of_cells
 from twin.timebase import SimTime
 
 MEASURED = (PointKind.MEASURAND, PointKind.COUNTER)
@@ -64,15 +64,12 @@ class BlockReader:
     def _part(self, address: ModbusAddress) -> slice:
         width = 1 if address.table.is_bits else 2
         start = (address.register - self.block.register) * width
-        return slice(start, start + address.data_type.size * width)
+        return slice(start, start + address.count * width)
 
     def readings(self, data: bytes) -> Iterator[tuple[PointDefinition, Reading]]:
         """The value and quality of each point in an answer."""
         for definition, (address, part) in zip(self.points, self._places, strict=True):
-            if address.table.is_bits:
-                yield definition, (value_of_bits(data[part], definition.kind), Quality.GOOD)
-            else:
-                yield definition, value_of_registers(data[part], address)
+            yield definition, value_of_cells(data[part], address, definition.kind)
 
 
 def quality_of_refusal(code: int) -> Quality:

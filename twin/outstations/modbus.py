@@ -38,7 +38,7 @@ from twin.protocols.modbus.pdu import (
     read_registers_pdu,
     write_pdu,
 )
-from twin.protocols.modbus.values import value_of_bits, value_of_registers
+from twin.protocols.modbus.values import bits_inside, value_of_bits, value_of_registers, with_bits
 from twin.timebase import NEVER, SimTime
 
 
@@ -159,7 +159,7 @@ class ModbusOutstation:
             case MaskWrite():
                 self._mask_write(unit, request, now)
             case ReadWrite(address, count, write_address, octets):
-                self.image.read(unit, Function.READ_HOLDING_REGISTERS, address, count)  # nothing is written if it fails
+                self._holding(unit, address, count, pdu[0])  # nothing is written if it fails
                 self._write_registers(unit, write_address, octets, pdu[0], now)
                 return read_registers_pdu(Function(pdu[0]), self._holding(unit, address, count, pdu[0]))
             case ReadIdentification():
@@ -178,19 +178,40 @@ class ModbusOutstation:
         code = Function.MASK_WRITE_REGISTER
         present = int.from_bytes(self._holding(unit, request.address, 1, code), "big")
         value = (present & request.and_mask) | (request.or_mask & ~request.and_mask & 0xFFFF)
-        self._write_registers(unit, request.address, value.to_bytes(2, "big"), code, now)
+        written = 0xFFFF & ~request.and_mask
+        self._write_registers(unit, request.address, value.to_bytes(2, "big"), code, now, written)
 
-    def _write_registers(self, unit: int, address: int, octets: bytes, function: int, now: SimTime) -> None:
+    def _write_registers(
+        self, unit: int, address: int, octets: bytes, function: int, now: SimTime, written: int | None = None
+    ) -> None:
+        """``written`` says which bits of one register were meant; without it those that change are."""
         points = self.image.outputs(unit, Table.HOLDING, address, len(octets) // 2, function)
         for point in points:
             place = _place(point)
             start = 2 * (place.register - address)
-            part = octets[start : start + 2 * place.data_type.size]
+            part = octets[start : start + 2 * place.count]
+            if place.bit is not None:
+                self._write_inside(point, part, function, now, written)
+                continue
             value, quality = value_of_registers(part, place)
             if quality:
                 raise RefusedRequestError(function, ExceptionCode.ILLEGAL_DATA_VALUE)
             self._operate(point, value, function, now)
             self.image.write(place, part)
+
+    def _write_inside(
+        self, point: PointDefinition, part: bytes, function: int, now: SimTime, written: int | None
+    ) -> None:
+        """A command in bits of a register: a pulse by a 1 in one of two, else the bit's new state."""
+        place = _place(point)
+        present = self._holding(place.unit, place.register, 1, function)
+        bits = bits_inside(part, place)
+        meant = bits != bits_inside(present, place) if written is None else bool(written & place.mask)
+        if place.data_type is DataType.PAIR:
+            self._pulse(point, bits, function, now)
+        elif meant:
+            self._operate(point, value_of_bits(bits, point.kind), function, now)
+            self.image.write(place, with_bits(present, bits, place))
 
     def _write_bits(self, unit: int, request: WriteBits, function: int, now: SimTime) -> None:
         points = self.image.outputs(unit, Table.COIL, request.address, len(request.values), function)
@@ -208,9 +229,14 @@ class ModbusOutstation:
         if place.data_type is DataType.BIT:
             self._operate(point, value_of_bits(bits, point.kind), function, now)
             self.image.write(place, bits)
-        elif sum(bits) > 1:
+        else:
+            self._pulse(point, bits, function, now)
+
+    def _pulse(self, point: PointDefinition, bits: bytes, function: int, now: SimTime) -> None:
+        """One of two coils or bits was set; it falls back by itself."""
+        if sum(bits) > 1:
             raise RefusedRequestError(function, ExceptionCode.ILLEGAL_DATA_VALUE)
-        elif any(bits):
+        if any(bits):
             self._operate(point, pulse_value(bits, point.kind), function, now)
 
     def _operate(self, point: PointDefinition, value: float, function: int, now: SimTime) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from twin.points.modbus import ModbusAddress, Table
 from twin.points.model import PointDefinition, Sample
 from twin.protocols.modbus.pdu import ExceptionCode, Function, RefusedRequestError
-from twin.protocols.modbus.values import bits_of, clamped_octets
+from twin.protocols.modbus.values import bits_of, clamped_octets, with_bits
 
 READ_TABLE: Mapping[int, Table] = {
     Function.READ_COILS: Table.COIL,
@@ -50,7 +50,7 @@ class RegisterImage:
 
     def __init__(self, points: Sequence[PointDefinition]) -> None:
         self._spans = dict(_spans(points))
-        self._outputs = dict(_outputs(points))
+        self._outputs = _outputs(points)
         self._places = {p.name: (p, p.modbus) for p in points if p.modbus is not None and not p.kind.is_output}
         self.units = frozenset(unit for unit, _ in self._spans)
 
@@ -62,7 +62,10 @@ class RegisterImage:
         point, address = place
         span = self._spans[address.unit, address.table]
         start = (address.register - span.first) * span.width
-        if span.width == 1:
+        if address.bit is not None:
+            bits = bits_of(sample.value, address, point.kind)
+            octets = with_bits(bytes(span.octets[start : start + 2]), bits, address)
+        elif span.width == 1:
             octets = bits_of(sample.value, address, point.kind)
         else:
             octets = clamped_octets(sample.value, sample.quality, address)
@@ -92,13 +95,15 @@ class RegisterImage:
         """
         found: dict[str, PointDefinition] = {}
         for cell in range(address, address + count):
-            point = self._outputs.get((unit, table, cell))
-            if point is None or point.modbus is None:
+            points = self._outputs.get((unit, table, cell))
+            if points is None:
                 raise RefusedRequestError(function, ExceptionCode.ILLEGAL_DATA_ADDRESS)
-            inside = address <= point.modbus.register and point.modbus.end <= address + count
-            if not inside and not table.is_bits:
-                raise RefusedRequestError(function, ExceptionCode.ILLEGAL_DATA_ADDRESS)
-            found[point.name] = point
+            for point in points:
+                assert point.modbus is not None
+                inside = address <= point.modbus.register and point.modbus.end <= address + count
+                if not inside and not table.is_bits:
+                    raise RefusedRequestError(function, ExceptionCode.ILLEGAL_DATA_ADDRESS)
+                found[point.name] = point
         return list(found.values())
 
     def _span(self, unit: int, table: Table, function: int) -> _Span:
@@ -131,8 +136,11 @@ def _spans(points: Sequence[PointDefinition]) -> Iterator[tuple[tuple[int, Table
         yield key, _Span(first, width, bytearray(width * (end - first)))
 
 
-def _outputs(points: Sequence[PointDefinition]) -> Iterator[tuple[tuple[int, Table, int], PointDefinition]]:
+def _outputs(points: Sequence[PointDefinition]) -> dict[tuple[int, Table, int], list[PointDefinition]]:
+    """The outputs of each cell: one, or several that have bits of one register."""
+    found: dict[tuple[int, Table, int], list[PointDefinition]] = {}
     for point in points:
         if point.modbus is not None and point.kind.is_output:
             for cell in point.modbus.cells:
-                yield (point.modbus.unit, point.modbus.table, cell), point
+                found.setdefault((point.modbus.unit, point.modbus.table, cell), []).append(point)
+    return found

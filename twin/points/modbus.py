@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 MAX_REGISTER = 65_535
+REGISTER_BITS = 16
 MAX_UNIT = 247
 """The highest unit identifier of a device behind a gateway (MODBUS over serial line V1.02, 2.2)."""
 
@@ -77,7 +78,10 @@ class WordOrder(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModbusAddress:
-    """Where a point is found on Modbus. ``scale`` is what a count is worth: value = count · scale."""
+    """Where a point is found on Modbus. ``scale`` is what a count is worth: value = count · scale.
+
+    ``bit`` is set for a bit, or the first of two, inside a register: 0 is the least significant.
+    """
 
     unit: int
     table: Table
@@ -85,16 +89,36 @@ class ModbusAddress:
     data_type: DataType
     word_order: WordOrder = WordOrder.ABCD
     scale: float = 1.0
+    bit: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many bits or registers it takes."""
+        return self.data_type.size if self.bit is None else 1
+
+    @property
+    def mask(self) -> int:
+        """Which bits of its register it takes, for one that lies inside a register."""
+        assert self.bit is not None
+        return ((1 << self.data_type.size) - 1) << self.bit
 
     @property
     def end(self) -> int:
         """The first bit or register behind it."""
-        return self.register + self.data_type.size
+        return self.register + self.count
 
     @property
     def cells(self) -> range:
         """The bits or registers it takes."""
         return range(self.register, self.end)
+
+    @property
+    def places(self) -> range:
+        """What it takes, counted in sixteenths of a cell: two points may share a register, not a bit of it."""
+        if self.bit is None:
+            return range(16 * self.register, 16 * self.end)
+        first = 16 * self.register + self.bit
+        return range(first, first + self.data_type.size)
 
 
 COLUMNS = (
@@ -104,6 +128,7 @@ COLUMNS = (
     "modbus_type",
     "modbus_word_order",
     "modbus_scale",
+    "modbus_bit",
 )
 """The columns of a point map; a point without any of them is not reached over Modbus, or gets its address derived."""
 
@@ -115,7 +140,8 @@ def to_cells(address: ModbusAddress | None) -> tuple[str, ...]:
     order = "" if address.word_order is WordOrder.ABCD else address.word_order.value
     scale = "" if address.scale == 1.0 else repr(address.scale)
     kind = address.data_type.value
-    return str(address.unit), address.table.value, str(address.register), kind, order, scale
+    bit = "" if address.bit is None else str(address.bit)
+    return str(address.unit), address.table.value, str(address.register), kind, order, scale, bit
 
 
 def from_cells(cells: Mapping[str, str]) -> tuple[ModbusAddress | None, list[tuple[str, str]]]:
@@ -130,9 +156,10 @@ def from_cells(cells: Mapping[str, str]) -> tuple[ModbusAddress | None, list[tup
     data_type = _member(given, "modbus_type", DataType, "", wrong)
     order = _member(given, "modbus_word_order", WordOrder, "ABCD", wrong)
     scale = _number(given, "modbus_scale", wrong)
+    bit = _whole(given, "modbus_bit", "", wrong) if given["modbus_bit"] else None
     if wrong or not (isinstance(table, Table) and isinstance(data_type, DataType) and isinstance(order, WordOrder)):
         return None, wrong
-    return ModbusAddress(unit, table, register, data_type, order, scale), []
+    return ModbusAddress(unit, table, register, data_type, order, scale, bit), []
 
 
 def _whole(given: Mapping[str, str], column: str, default: str, wrong: list[tuple[str, str]]) -> int:
@@ -167,17 +194,27 @@ def address_findings(address: ModbusAddress) -> Iterator[tuple[str, str]]:
         yield "modbus_unit", f"{address.unit} is not within 0 to 255"
     if not 0 <= address.register <= MAX_REGISTER or address.end - 1 > MAX_REGISTER:
         yield "modbus_register", f"{address.register} does not fit within 0 to {MAX_REGISTER}"
-    if address.table.is_bits is not address.data_type.is_bits:
-        yield "modbus_type", f"{address.data_type.value} does not lie in table {address.table.value}"
+    if address.bit is not None:
+        yield from _bit_findings(address, address.bit)
+    elif address.table.is_bits is not address.data_type.is_bits:
+        hint = "" if address.table.is_bits else " without a modbus_bit"
+        yield "modbus_type", f"{address.data_type.value} does not lie in table {address.table.value}{hint}"
     if not 0 < abs(address.scale) < float("inf"):
         yield "modbus_scale", f"{address.scale} is no scale"
+
+
+def _bit_findings(address: ModbusAddress, bit: int) -> Iterator[tuple[str, str]]:
+    if address.table.is_bits or not address.data_type.is_bits:
+        yield "modbus_bit", "only a bit or pair inside an input or holding register has one"
+    elif not 0 <= bit <= REGISTER_BITS - address.data_type.size:
+        yield "modbus_bit", f"{bit} is not within 0 to {REGISTER_BITS - address.data_type.size}"
 
 
 def overlaps(addresses: Iterable[tuple[int, int, ModbusAddress]]) -> Iterator[tuple[int, str]]:
     """The rows whose cells are taken already, of (row, common address, address); as (row, text)."""
     taken: dict[tuple[int, int, Table, int], int] = {}
     for row, station, address in addresses:
-        keys = [(station, address.unit, address.table, cell) for cell in address.cells]
+        keys = [(station, address.unit, address.table, cell) for cell in address.places]
         first = next((taken[key] for key in keys if key in taken), None)
         if first is not None:
             place = f"{address.table.value} {address.register} of unit {address.unit}"

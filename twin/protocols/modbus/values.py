@@ -98,6 +98,29 @@ def bits_of(value: float, address: ModbusAddress, kind: PointKind) -> bytes:
     return bytes((int(value == 2 if kind in _DOUBLES else value != 0),))
 
 
+def with_bits(register: bytes, bits: bytes, address: ModbusAddress) -> bytes:
+    """A register with the bits of one point in it replaced."""
+    assert address.bit is not None
+    set_bits = sum(bit << place for place, bit in enumerate(bits)) << address.bit
+    return (int.from_bytes(register, "big") & ~address.mask | set_bits).to_bytes(2, "big")
+
+
+def bits_inside(register: bytes, address: ModbusAddress) -> bytes:
+    """The bits of a point inside a register, one octet (0 or 1) each."""
+    assert address.bit is not None
+    number = int.from_bytes(register, "big") >> address.bit
+    return bytes(number >> place & 1 for place in range(address.data_type.size))
+
+
+def value_of_cells(octets: bytes, address: ModbusAddress, kind: PointKind) -> tuple[float, Quality]:
+    """The value of an input's bits (one octet each) or registers, whatever its place is."""
+    if address.bit is not None:
+        return value_of_bits(bits_inside(octets, address), kind), Quality.GOOD
+    if address.table.is_bits:
+        return value_of_bits(octets, kind), Quality.GOOD
+    return value_of_registers(octets, address)
+
+
 _DOUBLES = (PointKind.DOUBLE, PointKind.DOUBLE_COMMAND)
 
 
