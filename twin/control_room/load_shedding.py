@@ -295,10 +295,9 @@ class LoadSheddingDesk(CyclicDesk):
         most = max(len(stages) for stages in self._plant.stages.values())
         limits = self._settings.limits.model_copy(update={"shares": self._settings.limits.shares[:most]})
         result = arm(with_relay, limits, rotation=self._rotation, rotate=rotate)
-        changes = [(name, stage, StepAction.DISARM) for name, stage in result.disarm]
-        changes += [(name, stage, StepAction.ARM) for name, stage in result.arm]
-        if changes:
-            steps = [Step(n, a, f"stage {s} of {n} is {a.value}ed", float(s)) for n, s, a in changes]
+        if result.changes:
+            actions = [(n, s, StepAction.ARM if armed else StepAction.DISARM) for n, s, armed in result.changes]
+            steps = [Step(n, a, f"stage {s} of {n} is {a.value}ed", float(s)) for n, s, a in actions]
             self._propose("arm under-frequency stages", steps, result.why, StepPurpose.ARM, feeders, now)
         elif not result.complete:
             self._said += result.why
@@ -326,7 +325,7 @@ class LoadSheddingDesk(CyclicDesk):
             closed[row] = self._plant.closed(name) is not False
         checked, refused = self._checker.checked(steps, feeders, closed)
         if not checked:
-            self._said += (*why, *refused)
+            self._said += refused
             return False
         self._made += 1
         self._plan_id = f"{APPLICATION}-{self._made}"

@@ -70,6 +70,18 @@ def test_arm__takes_priority_customers_never_and_others_last() -> None:
     assert set(short.stage_of) == {"F3", "F4"}
 
 
+def test_arm__changes_over_without_a_gap() -> None:
+    """F3 exports now and goes first; F5 takes its place; F1 changes from stage 2 to 1; F2 is not needed any more."""
+    limits = LoadSheddingSettings(shares=(0.25, 0.25), tolerance=0.01, never=("F4",))
+    armed = {"F1": (2,), "F2": (1,), "F3": (2,)}
+    some = [replace(f, armed=armed.get(f.name, ())) for f in feeders(1000.0, 300.0, -100.0, 1800.0, 1000.0)]
+    result = arm(some, limits)
+    assert sorted(result.changes) == sorted([(*c, True) for c in result.arm] + [(*c, False) for c in result.disarm])
+    assert result.changes[0] == ("F3", 2, False)
+    kinds = [armed for _, _, armed in result.changes[1:]]
+    assert kinds.index(True) < len(kinds) - 1 - kinds[::-1].index(False)
+
+
 def test_arm__says_why_a_stage_falls_short() -> None:
     result = arm(feeders(5000.0, 100.0), SETTINGS)
     assert not result.complete

@@ -6,7 +6,7 @@ every stage is within its tolerance, so that no command is given without need.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from twin.dms.load_shedding.choice import StageShares, in_turn, near
@@ -17,8 +17,9 @@ from twin.dms.load_shedding.model import Feeder, LoadSheddingSettings, net_load_
 class Arming:
     """Which stage each feeder is to be armed for, what that comes to, and why.
 
-    ``arm`` and ``disarm`` are the (feeder, stage) to change. ``armed_kw`` and ``wanted_kw`` go by stage.
-    ``complete`` is False if a stage cannot be brought within its tolerance; ``why`` then says so.
+    ``arm`` and ``disarm`` are the (feeder, stage) to change, ``changes`` both as (feeder, stage, armed) in an order in
+    which who must stay on is disarmed first, and no stage has less meanwhile than it needs. ``armed_kw`` and
+    ``wanted_kw`` go by stage. ``complete`` is False if a stage cannot be brought within its tolerance; ``why`` says so.
     """
 
     stage_of: Mapping[str, int]
@@ -28,6 +29,7 @@ class Arming:
     disarm: tuple[tuple[str, int], ...]
     why: tuple[str, ...]
     complete: bool
+    changes: tuple[tuple[str, int, bool], ...] = ()
 
 
 def arm(
@@ -44,15 +46,33 @@ def arm(
         kept = _chosen(everyone, settings, wanted_kw, tolerance_kw, rotation, good)
     armed_kw = _armed_kw(everyone, kept, len(wanted_kw))
     complete = all(abs(a - w) <= tolerance_kw + 1e-9 for a, w in zip(armed_kw, wanted_kw, strict=True))
+    to_arm = tuple((f.name, s) for f in everyone if (s := kept.get(f.name, 0)) and s not in f.armed)
+    to_disarm = tuple((f.name, s) for f in everyone for s in f.armed if s != kept.get(f.name, 0) and _reachable(f))
     return Arming(
         stage_of=kept,
         wanted_kw=wanted_kw,
         armed_kw=armed_kw,
-        arm=tuple((f.name, s) for f in everyone if (s := kept.get(f.name, 0)) and s not in f.armed),
-        disarm=tuple((f.name, s) for f in everyone for s in f.armed if s != kept.get(f.name, 0) and _reachable(f)),
+        arm=to_arm,
+        disarm=to_disarm,
         why=_why(everyone, settings, kept, wanted_kw, armed_kw, tolerance_kw),
         complete=complete,
+        changes=_in_order(to_arm, to_disarm, {f.name for f in everyone if f.why_not(settings)}),
     )
+
+
+def _in_order(
+    to_arm: Sequence[tuple[str, int]], to_disarm: Sequence[tuple[str, int]], stay_on: Collection[str]
+) -> tuple[tuple[str, int, bool], ...]:
+    """What must stay on is disarmed first; then the new ones are armed, others changed over, and the rest disarmed."""
+    new = dict(to_arm)
+    old: dict[str, list[int]] = {}
+    for name, stage in to_disarm:
+        old.setdefault(name, []).append(stage)
+    first = [(n, s, False) for n in old if n in stay_on for s in old[n]]
+    armed = [(n, s, True) for n, s in new.items() if n not in old]
+    over = [c for n in old if n in new for c in (*((n, s, False) for s in old[n]), (n, new[n], True))]
+    rest = [(n, s, False) for n in old if n not in stay_on and n not in new for s in old[n]]
+    return (*first, *armed, *over, *rest)
 
 
 def _reachable(feeder: Feeder) -> bool:

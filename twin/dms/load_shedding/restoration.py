@@ -41,9 +41,9 @@ def restore(
         return Restoration((), ("No frequency is readable, so nothing is restored.",))
     if f_hz is not None and (f_hz < settings.stop_hz or steady_since_ms == NEVER):
         return Restoration((), (f"{f_hz:.2f} Hz is below {settings.restore_hz:g} Hz.",))
-    told = "The last block has" if f_hz is None else f"{f_hz:.2f} Hz has"
+    told = "The hold time is" if f_hz is None else f"{f_hz:.2f} Hz, and the hold time is"
     if now < steady_since_ms + settings.hold_ms:
-        return Restoration((), (f"{told} not held long enough yet.",), steady_since_ms + settings.hold_ms)
+        return Restoration((), (f"{told} not over.",), steady_since_ms + settings.hold_ms)
     return _block(feeders, waiting, settings, told, now)
 
 
@@ -66,7 +66,7 @@ def _block(
             pickup_kw += kw
     limit = f"a block may be {most_kw:.0f} kW" if pickup_kw <= most_kw else "one feeder is the smallest block"
     share = f"up to {pickup_kw:.0f} kW with cold-load pickup, {limit}"
-    return Restoration(tuple(block), (f"{told} held: {', '.join(block)} come back, {share}.", *_stuck(waiting)))
+    return Restoration(tuple(block), (f"{told} over: {', '.join(block)} to come back, {share}.", *_stuck(waiting)))
 
 
 def _stuck(waiting: Sequence[Feeder]) -> tuple[str, ...]:
