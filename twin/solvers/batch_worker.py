@@ -14,7 +14,8 @@ from twin.network.model import Bools, Network
 from twin.solvers.batch import Block, CaseSource, Output, checked, reduced
 from twin.solvers.model import PowerFlow, PowerFlowDivergedError
 from twin.solvers.power_grid_model import LEAST_V_PU
-from twin.solvers.sweep import SweepPowerFlow, arrays, kernels
+from twin.solvers.sweep import SweepPowerFlow, arrays
+from twin.solvers.sweep.many import solve_block
 from twin.solvers.sweep.power_flow import MAX_ITERATIONS, TOLERANCE_PU
 
 _NODE_QUANTITIES = ("v_pu", "energised", "angle_rad")
@@ -29,6 +30,8 @@ class BatchWorker:
         self._network, self._cases, self._wanted = network, cases, wanted
         self._quantities = list(dict.fromkeys(output.quantity for output in wanted))
         self._flows = any(name not in ("v_pu", "energised") for name in self._quantities)
+        self._drops = arrays.drops_for(network)
+        self._state = np.empty_like(self._drops.work[:3])
         self._grid = arrays.grid_of(network)
         self._branches = arrays.branches_of(network, network.transformers.tap_position)
         self._tree, self._flow = arrays.tree_for(network), arrays.flow_for(network)
@@ -71,12 +74,14 @@ class BatchWorker:
             return solved
         arrays.set_taps(self._branches, self._network, inputs["tap_position"][0])
         self._grid.shunt_y[:] = arrays.shunts_of(self._network, inputs["shunt_steps"][0])
-        kernels.solve_block(
+        solve_block(
             self._grid,
             self._branches,
             self._tree,
             self._flow,
+            self._drops,
             self._loops,
+            self._state,
             inputs["closed"],
             inputs["p_kw"],
             inputs["q_kvar"],

@@ -17,7 +17,7 @@ import math
 from twin.network.model import Bools, Floats, Ints
 from twin.solvers.direct.arrays import Load, Pattern, State, Work
 from twin.solvers.sweep.arrays import BASE_KVA, Branches, Complexes, Demand, Grid, Points
-from twin.solvers.sweep.kernels import compiled, inner
+from twin.solvers.sweep.compiling import compiled, inner
 
 CONTRACTING = 0.25
 """The squared rate of the fixed point above which Newton's method costs less."""

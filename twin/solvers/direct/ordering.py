@@ -14,7 +14,7 @@ from twin.network.model import Bools, Ints
 from twin.solvers.direct.arrays import Pattern
 from twin.solvers.state_estimation.kernels import positions, symbolic, targets
 from twin.solvers.sweep.arrays import Grid
-from twin.solvers.sweep.kernels import compiled, inner
+from twin.solvers.sweep.compiling import compiled, inner
 
 
 def pattern_of(grid: Grid, closed: Bools) -> Pattern:

@@ -21,6 +21,9 @@ Positions = NDArray[np.uint32]
 """Unsigned, so that the compiled passes need not look for negative indices."""
 
 BASE_KVA = 1e3
+_PAGE, _ROW_OFFSET = 512, 72
+"""Floats in a page of memory, and by how many the rows of a table are put off against each other."""
+
 MAX_LOOPS = 64
 """More closed loops than this go to the general solver: the loop equations cost their square every iteration."""
 
@@ -28,16 +31,18 @@ MAX_LOOPS = 64
 class Grid(NamedTuple):
     """What switching and taps leave alone.
 
-    Neighbours in compressed rows: those of node ``n`` are ``start[n] .. start[n + 1]``. ``switch_*`` hold
-    all switches, ``branch`` -1 for those between nodes. ``i_from_a`` and ``i_to_a`` are the currents of 1 pu at the
-    ends of each branch, ``per_rating_*`` the inverse ratings (0: unknown). ``load_shares`` are the rows of
-    ``Consumers.zip_shares``, without columns where no load depends on the voltage; ``generator_set`` is the voltage
-    that a generating unit holds (0: none) between its limits of Q. Only ``shunt_y`` follows the steps that are in.
+    Neighbours in compressed rows: those of node ``n`` are ``start[n] .. start[n + 1]``; ``branch_lag`` is the clock
+    number on the way to them. ``switch_*`` hold all switches, ``branch`` -1 for those between nodes. ``i_from_a`` and
+    ``i_to_a`` are the currents of 1 pu at the ends of each branch, ``per_rating_*`` the inverse ratings (0: unknown).
+    ``load_shares`` are the rows of ``Consumers.zip_shares``, without columns where no load depends on the voltage;
+    ``generator_set`` is the voltage that a generating unit holds (0: none) between its limits of Q. Only ``shunt_y``
+    follows the steps that are in.
     """
 
     branch_start: Ints
     branch_row: Ints
     branch_node: Ints
+    branch_lag: Ints
     link_start: Ints
     link_switch: Ints
     link_node: Ints
@@ -77,6 +82,7 @@ class Branches(NamedTuple):
     """Pi models behind an ideal transformer ``ratio : 1`` at the from end; ``per_ratio`` is the inverse.
 
     ``half`` is the shunt admittance of one half, ``open_end`` the admittance seen from one end, the other open.
+    ``at_node`` adds up the halves at each node with all branches closed; ``lines_at_node`` are those of the lines.
     """
 
     ratio: Floats
@@ -84,15 +90,18 @@ class Branches(NamedTuple):
     z: Complexes
     half: Complexes
     open_end: Complexes
+    at_node: Complexes
+    lines_at_node: Complexes
 
 
 class Tree(NamedTuple):
-    """The energised nodes under one set of switch states; ``size`` is (positions, loops).
+    """The energised nodes under one set of switch states; ``size`` is (positions, loops, branches not closed).
 
     By position: ``node``, ``parent`` (a position), ``branch`` above (-1: a source or a closed link), ``root``
-    (row of the source), ``clock`` collected, and ``turn`` from the stored voltage to the true one (rad).
-    By node: ``position`` (0: dead). By branch: which ends are connected, and in ``child`` the position below it
-    (0: not in the tree, ``-1 - k``: it closes loop ``k``).
+    (row of the source), ``clock`` collected, and ``turn`` from the stored voltage to the true one (rad), which is there
+    if ``turned``. By node: ``position`` (0: dead). By branch: which ends are connected, and in ``child`` the position
+    below it (0: not in the tree, ``-1 - k``: it closes loop ``k``). ``opened`` are the branches that are not closed at
+    both ends, ``load_at`` and ``generator_at`` the positions of consumers and generating units.
     """
 
     size: NDArray[np.int64]
@@ -103,9 +112,13 @@ class Tree(NamedTuple):
     root: Ints
     clock: Ints
     turn: Floats
+    turned: Bools
     from_on: Bools
     to_on: Bools
     child: Ints
+    opened: Ints
+    load_at: Positions
+    generator_at: Positions
 
 
 class Spine(NamedTuple):
@@ -114,6 +127,19 @@ class Spine(NamedTuple):
     size: NDArray[np.int64]
     position: Ints
     parent: Positions
+
+
+class Drops(NamedTuple):
+    """By position, the equations of :mod:`twin.solvers.sweep.radial`, one quantity a row.
+
+    ``given`` follows from order and elimination: resistance and reactance of the branch above, relative to the
+    voltages without demand; those voltages, the cosine and sine of twice their angle. ``work`` is the demand that does
+    not depend on the voltage, real and imaginary, and the drop of the squared voltage; then, where demand depends on
+    the voltage, that of constant current and of constant impedance.
+    """
+
+    given: Floats
+    work: Floats
 
 
 class Flow(NamedTuple):
@@ -169,13 +195,20 @@ def grid_of(network: Network) -> Grid:
     links = np.flatnonzero(s.branch < 0).astype(np.int32)
     i_base_a = BASE_KVA / (np.sqrt(3.0) * v_kv)
     branches = np.arange(network.n_branches, dtype=np.int32)
+    clock = np.concatenate([np.zeros(network.lines.n), np.round(network.transformers.shift_deg / 30)]).astype(np.int32)
+    start, rows, others = _neighbours(n, network.branch_from, network.branch_to, branches)
+    here = np.repeat(np.arange(n), np.diff(start))
+    lag = np.where(network.branch_from[rows] == here, clock[rows], -clock[rows]).astype(np.int32)
     rating_from, rating_to = _ratings(network)
     return Grid(
-        *_neighbours(n, network.branch_from, network.branch_to, branches),
+        start,
+        rows,
+        others,
+        lag,
         *_neighbours(n, s.node[links], s.other_node[links], links),
         network.branch_from.copy(),
         network.branch_to.copy(),
-        np.concatenate([np.zeros(network.lines.n), np.round(network.transformers.shift_deg / 30)]).astype(np.int32),
+        clock,
         s.branch.copy(),
         s.side.copy(),
         sources.node.copy(),
@@ -236,7 +269,14 @@ def branches_of(network: Network, tap_position: Ints) -> Branches:
     """The pi models of all branches at the given taps."""
     lines, transformers = _lines(network), _transformers(network, tap_position)
     ratio, z, half = (np.concatenate(columns) for columns in zip(lines, transformers, strict=True))
-    return Branches(ratio, 1 / ratio, z, half, half + half / (1 + z * half))
+    of_lines = np.zeros(network.nodes.n, dtype=np.complex128)
+    np.add.at(of_lines, network.lines.node_from, lines[2])
+    np.add.at(of_lines, network.lines.node_to, lines[2])
+    open_end = half + half / (1 + z * half)
+    at_node = np.empty_like(of_lines)
+    branches = Branches(ratio, 1 / ratio, z, half, open_end, at_node=at_node, lines_at_node=of_lines)
+    _add_up_halves(branches, network)
+    return branches
 
 
 def set_taps(branches: Branches, network: Network, tap_position: Ints) -> None:
@@ -246,12 +286,21 @@ def set_taps(branches: Branches, network: Network, tap_position: Ints) -> None:
     branches.ratio[rows], branches.per_ratio[rows] = ratio, 1 / ratio
     branches.z[rows], branches.half[rows] = z, half
     branches.open_end[rows] = half + half / (1 + z * half)
+    _add_up_halves(branches, network)
+
+
+def _add_up_halves(branches: Branches, network: Network) -> None:
+    t, rows = network.transformers, slice(network.lines.n, None)
+    branches.at_node[:] = branches.lines_at_node
+    np.add.at(branches.at_node, t.node_from, branches.half[rows] * branches.per_ratio[rows] ** 2)
+    np.add.at(branches.at_node, t.node_to, branches.half[rows])
 
 
 def copy_of(branches: Branches) -> Branches:
     """The same values elsewhere."""
     b = branches
-    return Branches(b.ratio.copy(), b.per_ratio.copy(), b.z.copy(), b.half.copy(), b.open_end.copy())
+    columns = b.z.copy(), b.half.copy(), b.open_end.copy(), b.at_node.copy(), b.lines_at_node
+    return Branches(b.ratio.copy(), b.per_ratio.copy(), *columns)
 
 
 def _lines(network: Network) -> tuple[Floats, Complexes, Complexes]:
@@ -287,7 +336,7 @@ def tree_for(network: Network) -> Tree:
     """Room for the order under one set of switch states."""
     n, b = network.nodes.n, network.n_branches
     return Tree(
-        size=np.zeros(2, dtype=np.int64),
+        size=np.zeros(3, dtype=np.int64),
         position=_ints(n),
         node=_ints(n + 1),
         parent=np.zeros(n + 1, dtype=np.uint32),
@@ -295,10 +344,26 @@ def tree_for(network: Network) -> Tree:
         root=_ints(n + 1),
         clock=_ints(n + 1),
         turn=np.zeros(n + 1),
+        turned=np.zeros(1, dtype=np.bool_),
         from_on=np.zeros(b, dtype=np.bool_),
         to_on=np.zeros(b, dtype=np.bool_),
         child=_ints(b),
+        opened=_ints(b),
+        load_at=np.zeros(network.consumers.n, dtype=np.uint32),
+        generator_at=np.zeros(network.generators.n, dtype=np.uint32),
     )
+
+
+def drops_for(network: Network) -> Drops:
+    """Room for the equations of a radial network."""
+    stride = _stride(network)
+    return Drops(np.zeros((5, stride)), np.zeros((7 if network.consumers.zip_shares.any() else 3, stride)))
+
+
+def _stride(network: Network) -> int:
+    """A position and some: rows that begin at the same place of a memory page would hinder each other."""
+    least = network.nodes.n + 1
+    return least + (_ROW_OFFSET - least) % _PAGE
 
 
 def flow_for(network: Network) -> Flow:
@@ -313,6 +378,11 @@ def fresh_demand(flow: Flow) -> Flow:
     """The same equations with room of their own for voltages and demand, not cleared."""
     v, s = np.empty_like(flow.v), np.empty_like(flow.s)
     return Flow(flow.a, flow.w, flow.y, v, flow.j, s, np.empty_like(flow.s1), np.empty_like(flow.s2))
+
+
+def fresh_phasors(flow: Flow) -> Flow:
+    """The same equations with room of their own for voltages and currents, not cleared."""
+    return flow._replace(v=np.empty_like(flow.v), j=np.empty_like(flow.j))
 
 
 def fresh_currents(flow: Flow, loops: Loops) -> tuple[Flow, Loops]:

@@ -17,20 +17,24 @@ from twin.network.model import Bools, Floats, Ints, Network
 from twin.solvers.held_voltages import MOST_HELD, HeldUnits, hold, sensitivities
 from twin.solvers.model import DeferredResult, PowerFlow
 from twin.solvers.power_grid_model import LEAST_V_PU
-from twin.solvers.sweep import arrays, kernels
+from twin.solvers.sweep import arrays, elimination, meshed, ordering, radial, reporting
 from twin.solvers.sweep.base import CompiledPowerFlow, Outcome
 
 TOLERANCE_PU = 1e-10
 MAX_ITERATIONS = 100
 
 _REASONS = {
-    kernels.TOO_MANY_LOOPS: f"more than {arrays.MAX_LOOPS} loops are closed",
-    kernels.CONFLICTING_SOURCES: "sources of different voltages are joined without an impedance",
+    ordering.TOO_MANY_LOOPS: f"more than {arrays.MAX_LOOPS} loops are closed",
+    ordering.CONFLICTING_SOURCES: "sources of different voltages are joined without an impedance",
 }
 _BRANCH_RESULTS = 7
+_NO_STATE = np.empty((3, 0))
 _NOT_CONVERGED = "the sweep found no voltages"
 _HELD_VOLTAGES = f"generating units hold more than {MOST_HELD} voltages"
 _NOT_HELD = "the sweep found no voltages that generating units could hold"
+
+_Solution = arrays.Flow | Floats
+"""Voltages and demand where there are loops, squared voltages and powers where there are none."""
 
 
 class SweepPowerFlow(CompiledPowerFlow["_Case"]):
@@ -71,34 +75,41 @@ class SweepPowerFlow(CompiledPowerFlow["_Case"]):
 
     def _attempt(self, case: _Case, closed: Bools) -> Outcome:
         case.prepare(closed, self._branches)
-        if case.status != kernels.SOLVABLE:
+        if case.status != ordering.SOLVABLE:
             return _REASONS[case.status]
         held = case.held
-        flow = arrays.fresh_demand(held.flow)
+        solution = held.fresh_solution()
         n = self.network.nodes.n
         v_pu, energised = np.empty(n), np.empty(n, dtype=np.bool_)
         fed = self._inputs.generation_kvar.copy()
-        solve = partial(self._solve, held, flow, v_pu, energised)
+        solve = partial(self._solve, held, solution, v_pu, energised)
         if not self._holds:
             if not solve(self._demand):
                 return _NOT_CONVERGED
         elif reason := self._hold(case, solve, v_pu, fed):
             return reason
         grid, branches = self._grid, self._branches
-        return DeferredResult(v_pu, energised, lambda: _report(grid, branches, held, flow, fed))
+        return DeferredResult(v_pu, energised, lambda: _report(grid, branches, held, solution, fed))
 
-    def _solve(self, held: _Held, flow: arrays.Flow, v_pu: Floats, energised: Bools, demand: arrays.Demand) -> bool:
+    def _solve(self, held: _Held, solution: _Solution, v_pu: Floats, energised: Bools, demand: arrays.Demand) -> bool:
         """Write the voltages at this demand; False if there are none."""
+        limits = self._tolerance_pu, self._max_iterations, LEAST_V_PU
+        if isinstance(solution, arrays.Flow):
+            return bool(meshed.solve(self._points, held.spine, solution, held.loops, demand, *limits, v_pu, energised))
+        tree, drops = held.tree, held.drops
         return bool(
-            kernels.solve(
-                self._points,
-                held.spine,
-                flow,
-                held.loops,
+            radial.solve(
+                held.n,
+                tree.parent,
+                tree.position,
+                tree.load_at,
+                self._grid.load_shares,
+                tree.generator_at,
+                drops.given,
+                drops.work,
+                solution,
                 demand,
-                self._tolerance_pu,
-                self._max_iterations,
-                LEAST_V_PU,
+                *limits,
                 v_pu,
                 energised,
             )
@@ -124,12 +135,16 @@ class SweepPowerFlow(CompiledPowerFlow["_Case"]):
 
 
 def _report(
-    grid: arrays.Grid, branches: arrays.Branches, held: _Held, flow: arrays.Flow, generation_kvar: Floats
+    grid: arrays.Grid, branches: arrays.Branches, held: _Held, solution: _Solution, generation_kvar: Floats
 ) -> Sequence[Any]:
     """Angles, branch quantities and reactive power, in the order of the fields of a result."""
-    own, loops = arrays.fresh_currents(flow, held.loops)
+    loops, state = held.loops, _NO_STATE
+    if isinstance(solution, arrays.Flow):
+        flow, loops = arrays.fresh_currents(solution, loops)
+    else:
+        flow, state = arrays.fresh_phasors(held.flow), solution
     angle_rad, at_branches = np.empty(len(held.tree.position)), np.empty((_BRANCH_RESULTS, len(branches.z)))
-    kernels.report(grid, branches, held.tree, own, loops, angle_rad, at_branches)
+    reporting.report(grid, branches, held.tree, flow, loops, held.drops.given, state, angle_rad, at_branches)
     fed = np.where(held.tree.position[grid.generator_node] > 0, generation_kvar, 0.0)
     return (angle_rad, *at_branches, fed)
 
@@ -137,13 +152,19 @@ def _report(
 class _Held:
     """What results that are read later still need: replaced, not changed, while one of them lives."""
 
-    __slots__ = ("__weakref__", "flow", "loops", "spine", "tree")
+    __slots__ = ("__weakref__", "drops", "flow", "loops", "n", "spine", "tree")
 
-    def __init__(self, tree: arrays.Tree, flow: arrays.Flow, loops: arrays.Loops) -> None:
+    def __init__(self, tree: arrays.Tree, flow: arrays.Flow, drops: arrays.Drops, loops: arrays.Loops) -> None:
         self.tree = tree
         self.spine = arrays.Spine(tree.size, tree.position, tree.parent)
         self.flow = flow
+        self.drops = drops
         self.loops = loops
+        self.n = 0
+
+    def fresh_solution(self) -> _Solution:
+        """Room for a solution under the present order."""
+        return arrays.fresh_demand(self.flow) if self.tree.size[1] else np.empty_like(self.drops.work[:3])
 
 
 class _Case:
@@ -154,14 +175,15 @@ class _Case:
         self._holds = bool(grid.generator_set.any())
         self.ordered = False
         self.eliminated = False
-        self.status = kernels.SOLVABLE
+        self.status = ordering.SOLVABLE
         self.held = self._room()
         self.units = HeldUnits(network, np.full(network.generators.n, -1, dtype=np.int32))
         self.sensitivities: Floats | None = None
 
     def _room(self) -> _Held:
         network = self._network
-        return _Held(arrays.tree_for(network), arrays.flow_for(network), arrays.loops_for(network))
+        tree, flow = arrays.tree_for(network), arrays.flow_for(network)
+        return _Held(tree, flow, arrays.drops_for(network), arrays.loops_for(network))
 
     def prepare(self, closed: Bools, branches: arrays.Branches) -> None:
         """Order and eliminate what the last changes of switches, taps and shunts made void."""
@@ -170,10 +192,11 @@ class _Case:
         self._renew()
         held = self.held
         if not self.ordered:
-            self.status = kernels.order(self._grid, closed, held.tree, held.loops)
+            self.status = ordering.order(self._grid, closed, held.tree, held.loops)
             self.ordered = True
-        if self.status == kernels.SOLVABLE:
-            kernels.eliminate(self._grid, branches, held.tree, held.flow, held.loops)
+        held.n = int(held.tree.size[0])
+        if self.status == ordering.SOLVABLE:
+            elimination.eliminate(self._grid, branches, held.tree, held.flow, held.drops, held.loops)
             if self._holds:
                 self.units, self.sensitivities = HeldUnits(self._network, self._bus_of_units()), None
         self.eliminated = True
@@ -186,11 +209,11 @@ class _Case:
 
     def _renew(self) -> None:
         """Make room elsewhere if a result still needs the old arrays."""
-        tree, flow, loops = self.held.tree, self.held.flow, self.held.loops
+        old = self.held.tree, self.held.flow, self.held.drops, self.held.loops
         watch = weakref.ref(self.held)
         del self.held
         if watch() is None:
-            self.held = _Held(tree, flow, loops)
+            self.held = _Held(*old)
         else:
             self.held = self._room()
             self.ordered = False

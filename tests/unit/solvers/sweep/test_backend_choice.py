@@ -15,7 +15,8 @@ from twin.solvers import drain_notes, power_flow
 from twin.solvers.direct import DirectPowerFlow
 from twin.solvers.held_voltages import MOST_HELD
 from twin.solvers.power_grid_model import GridModelPowerFlow
-from twin.solvers.sweep import SweepPowerFlow, kernels
+from twin.solvers.sweep import SweepPowerFlow
+from twin.solvers.sweep.compiling import cached
 
 
 def chain(n: int, v_set_pu: float = math.nan) -> Network:
@@ -99,4 +100,4 @@ def test_compiled_code__needs_no_place_for_a_cache() -> None:
         return 2 * x
 
     homeless = FunctionType(twice.__code__.replace(co_filename="<no file>"), {})
-    assert kernels._jit(homeless, {})(21) == 42
+    assert cached(homeless, {})(21) == 42
