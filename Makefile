@@ -48,11 +48,12 @@ imports:
 bench: install-dev
 	$(BIN)/python -m benchmarks.world
 
-# ten million mutated frames, most of an hour; FUZZ_INPUTS=100000 for a look
+# ten million mutated frames a protocol, half an hour or less on a free core; FUZZ_INPUTS=100000 for a look
 FUZZ_INPUTS ?= 10000000
 fuzz: install-dev
 	$(BIN)/python -m benchmarks.fuzz_iec104 --inputs $(FUZZ_INPUTS)
 	$(BIN)/python -m benchmarks.fuzz_dnp3 --inputs $(FUZZ_INPUTS)
+	$(BIN)/python -m benchmarks.fuzz_modbus --inputs $(FUZZ_INPUTS)
 
 # an hour of events with random cuts of lines; one line a minute and a verdict
 SECONDS ?= 3600

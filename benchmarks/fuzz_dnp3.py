@@ -37,7 +37,8 @@ from twin.timebase import TimeBase
 VECTORS = Path(__file__).parents[1] / "tests/vectors/dnp3/fragments.json"
 BASE = TimeBase(datetime(2026, 1, 15, 18, 0, tzinfo=UTC))
 STATION, MASTER, CALM = 10, 1, 2
-INPUTS_A_SESSION = 200
+INPUTS_A_SESSION = 2_000
+INPUTS_AT_ONCE = 5
 KINDS = [kind for kind in PointKind if not kind.value.startswith("bitstring")]
 POINTS = [
     PointDefinition("R", f"p{n}", kind, "X", f"q{n}", PointAddress(STATION, n, 1), control_model=model)
@@ -119,7 +120,10 @@ def _check_codec(octets: bytes, outcome: Outcome) -> None:
 
 
 class _Sessions:
-    """A station with two masters, one of them calm, and a master session; all get every fragment but the calm one."""
+    """A station with two masters, one of them calm, and a master session; all get every fragment but the calm one.
+
+    Fragments are handed over several at a time.
+    """
 
     def __init__(self) -> None:
         self.now = 0
@@ -128,23 +132,34 @@ class _Sessions:
     def _open(self) -> None:
         settings = Dnp3OutstationSettings(masters=(MASTER, CALM), event_limit=50)
         self.fed = 0
+        self._to_station, self._to_master = bytearray(), bytearray()
         self.station = Dnp3Outstation("R", POINTS, AnyDevice(), BASE, settings)
         self.session = self.station.open_session(self.now)
         self.calm = self.station.open_session(self.now)
-        self.calm.receive(_framed(b"\xc0\x17", CALM, STATION, master=True), self.now)
+        self.calm.receive(_framed([b"\xc0\xc0\x17"], CALM, STATION, master=True), self.now)
         self.calm.payload_to_send()
         self.master = Dnp3MasterSession("R", POINTS, BASE)
         self.master.connected(self.now)
 
     def feed(self, fragment: bytes, rng: random.Random) -> None:
-        self.now += rng.choice((1, 1, 1, 500, 6_000))
         self.fed += 1
-        noise = rng.randbytes(rng.randint(0, 20)) if rng.random() < 0.05 else b""
-        for end, octets in (
-            (self.session, _framed(fragment, MASTER, STATION, master=True)),
-            (self.master, _framed(fragment, STATION, MASTER, master=False)),
-        ):
-            end.receive(noise + _garbled(octets, rng), self.now)
+        if rng.random() < 0.05:
+            noise = rng.randbytes(rng.randint(0, 20))
+            self._to_station += noise
+            self._to_master += noise
+        segments = Segmenter().segments(fragment)
+        self._to_station += _garbled(_framed(segments, MASTER, STATION, master=True), rng)
+        self._to_master += _garbled(_framed(segments, STATION, MASTER, master=False), rng)
+        if self.fed % INPUTS_AT_ONCE == 0:
+            self.now += rng.choice((1, 1, 1, 500, 6_000))
+            self._hand_over(rng)
+        if self.fed >= INPUTS_A_SESSION:
+            self._open()
+
+    def _hand_over(self, rng: random.Random) -> None:
+        for end, waiting in ((self.session, self._to_station), (self.master, self._to_master)):
+            end.receive(bytes(waiting), self.now)
+            waiting.clear()
             end.payload_to_send()
             if end.next_timer() <= self.now:
                 end.tick(self.now)
@@ -156,20 +171,18 @@ class _Sessions:
         if self.master.close_reason:
             self.master.disconnected(self.now, self.master.close_reason)
             self.master.connected(self.now)
-        if self.fed >= INPUTS_A_SESSION:
-            self._open()
 
     def _look_at_the_calm_one(self) -> None:
         if not self.calm.owns(self.station.associations[CALM]):
             raise AssertionError("the other master lost its association")
-        sequence = self.fed & 0x0F
-        self.calm.receive(_framed(bytes((0xC0 | sequence, 23)), CALM, STATION, master=True), self.now)
+        sequence = self.fed // INPUTS_AT_ONCE & 0x0F
+        asked = bytes((0xC0, 0xC0 | sequence, 23))
+        self.calm.receive(_framed([asked], CALM, STATION, master=True), self.now)
         if not self.calm.payload_to_send():
             raise AssertionError("the other master got no answer")
 
 
-def _framed(fragment: bytes, source: int, destination: int, *, master: bool) -> bytes:
-    segments = Segmenter().segments(fragment)
+def _framed(segments: list[bytes], source: int, destination: int, *, master: bool) -> bytes:
     return b"".join(encode_frame(Frame(destination, source, 4, segment, master)) for segment in segments)
 
 

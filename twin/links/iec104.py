@@ -6,6 +6,7 @@ No I/O and no retries of commands: whether to try again, and how long to wait, i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -99,7 +100,7 @@ class Iec104MasterSession:
         self.unexpected_answers = 0
         self._time_base = time_base
         self._points = {definition.name: definition for definition in points}
-        self._inputs = {(d.address.common_address, d.address.ioa): _input_types(d) for d in points}
+        self._inputs = {(d.address.common_address, d.address.ioa): _input_types(d.kind, d.address.type_id) for d in points}
         self._by_address = {(d.address.common_address, d.address.ioa): d for d in points}
         self._common_addresses = sorted({d.address.common_address for d in points})
         self._connection: Connection | None = None
@@ -415,11 +416,10 @@ class Iec104MasterSession:
         self._events = []
 
 
-def _input_types(definition: PointDefinition) -> tuple[int, ...]:
-    """The types that may bring values of a point; none for an output."""
-    if definition.kind.is_output:
-        return ()
-    return tuple(t for t in TYPES if type_brings(definition.kind, definition.address.type_id, t))
+@cache
+def _input_types(kind: PointKind, mapped: int) -> tuple[int, ...]:
+    """The types that may bring values of a point of this kind in the map's type; none for an output."""
+    return () if kind.is_output else tuple(t for t in TYPES if type_brings(kind, mapped, t))
 
 
 _CAUSES = {int(cause) for cause in Cause}
