@@ -47,6 +47,7 @@ from twin.outstations.lockstep import LockstepStations
 from twin.outstations.misbehaviour import MisbehavingOutstation
 from twin.outstations.model import CommandHandler, Outstation
 from twin.outstations.silent import SilentOutstation
+from twin.points.modbus_layout import with_places
 from twin.points.model import PointKind
 from twin.scenario import PlantState
 from twin.scenario.expectations import ExpectationMonitor
@@ -476,7 +477,7 @@ class _LiveBuilder(_Builder):
                 c.station,
                 c.protocol,
                 *places[c.station],
-                c.common_address,
+                _number(c),
                 "TLS" if c.settings.security else "plain",
             )
             for c in self.contexts()
@@ -529,6 +530,13 @@ def read_snapshot(snapshot: bytes, preparation: Preparation, protocol: str | Non
     if other := [part for part in here if here[part] != there.get(part)]:
         raise SnapshotError(f"the snapshot does not fit: since it was made, the scenario has other {', '.join(other)}")
     return data
+
+
+def _number(context: StationContext) -> int:
+    """By which number a master addresses a station."""
+    if context.protocol != "modbus":
+        return context.common_address
+    return next((p.modbus.unit for p in with_places(context.points) if p.modbus is not None), 1)
 
 
 class _Handed:

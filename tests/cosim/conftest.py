@@ -1,4 +1,4 @@
-"""Makes the helpers of these tests importable as ``cosim_worlds`` (test folders are no packages)."""
+"""Makes the helpers of these tests importable as ``cosim_worlds`` and ``cosim_live`` (test folders are no packages)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-if "cosim_worlds" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location("cosim_worlds", Path(__file__).with_name("worlds.py"))
-    _worlds = importlib.util.module_from_spec(_spec)
-    sys.modules["cosim_worlds"] = _worlds
-    _spec.loader.exec_module(_worlds)
+for _name, _file in (("cosim_worlds", "worlds.py"), ("cosim_live", "live_worlds.py")):
+    if _name not in sys.modules:
+        _spec = importlib.util.spec_from_file_location(_name, Path(__file__).with_name(_file))
+        _module = importlib.util.module_from_spec(_spec)
+        sys.modules[_name] = _module
+        _spec.loader.exec_module(_module)
 
-from cosim_worlds import CommandLine
+from cosim_worlds import CommandLine  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

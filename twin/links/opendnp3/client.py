@@ -48,7 +48,7 @@ DIED = "the opendnp3 process ended"
 WORKER = Path(__file__).with_name("worker.py")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_TIME_SYNC = {"lan": "LAN", "non_lan": "NonLAN", "none": "NoTimeSync"}
+_TIME_SYNC = {"lan": "LAN", "non_lan": "NonLAN", "none": "None"}
 
 
 class StackMissingError(TwinError):
