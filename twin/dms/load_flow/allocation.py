@@ -1,8 +1,7 @@
 """Load allocation, the arithmetic: loads are scaled until the calculated flows at the meters are the measured ones.
 
-Knows neither networks nor phases. A *channel* is what one meter reads, of all phases together or of one phase; an
-*element* is what one load takes there. A balanced network has a channel a meter and an element a load; three phases are
-three channels a meter and an element for each phase of a load.
+Knows no network. A *channel* is what one meter reads and an *element* what one load takes. Balanced: loads that draw
+from two phases at once are in ``per_phase_allocation``.
 
 Each channel answers for the elements of its own zone: what is behind it less what is behind the channels further down.
 Every round solves the network once, so that losses and charging are counted where they arise (Kersting, Distribution
@@ -105,7 +104,7 @@ def allocate(
     guessed = (channel >= 0) & np.isnan(readings.p_kw)[channel]
     for rounds in range(1, max_rounds + 1):
         p_kw, q_kvar, flows = _solvable(solve, p_kw, q_kvar, guessed)
-        target_p, target_q = _targets(readings, flows)
+        target_p, target_q = targets(readings, flows)
         miss_p, miss_q = target_p - flows.p_kw, target_q - flows.q_kvar
         size = np.maximum(np.hypot(target_p, target_q), 1e-3 * max(float(np.hypot(target_p, target_q).max()), 1e-6))
         off = np.hypot(miss_p, miss_q) / size
@@ -140,7 +139,7 @@ def own_parts(parent: Ints, flow: Floats) -> Floats:
     return np.asarray(flow - below)
 
 
-def _targets(readings: Readings, flows: Flows) -> tuple[Floats, Floats]:
+def targets(readings: Readings, flows: Flows) -> tuple[Floats, Floats]:
     """P and Q to reach; a current is taken at the calculated voltage and power factor."""
     factor = np.divide(readings.i_a, flows.i_a, out=np.ones(len(flows.i_a)), where=flows.i_a > 0)
     p_kw = np.where(np.isnan(readings.p_kw), flows.p_kw * factor, readings.p_kw)

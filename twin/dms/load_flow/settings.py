@@ -19,4 +19,10 @@ class LoadFlowSettings(BaseModel):
     tolerance: float = Field(
         default=1e-4, gt=0, le=0.01, description="Largest difference of a calculated to a measured flow, relative"
     )
+    acceptable_off: float = Field(
+        default=0.02,
+        gt=0,
+        le=0.2,
+        description="Phase by phase: the difference to live with where more phases are read than loads can follow",
+    )
     max_rounds: int = Field(default=30, ge=1, le=200, description="The most power flows of one allocation")
