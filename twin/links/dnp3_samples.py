@@ -11,6 +11,7 @@ from twin.protocols.dnp3.mapping import quality_of
 from twin.protocols.dnp3.objects import SPECS, STATIC_GROUPS, STATIC_OF_EVENT
 from twin.timebase import SimTime
 
+_FROZEN = {20: 21, 30: 31}
 _STATUS_OF_OUTPUTS = {12: 10, 41: 40}
 
 
@@ -42,8 +43,8 @@ class SampleReader:
                 self._quiet.add((_STATUS_OF_OUTPUTS[address.group], address.index))
             else:
                 self._names.setdefault(address.group, {})[address.index] = point.name
-                if address.group == 20:
-                    self._quiet.add((21, address.index))
+                if frozen := _FROZEN.get(address.group):
+                    self._quiet.add((frozen, address.index))
 
     def read(self, headers: Sequence[ObjectHeader], now: SimTime) -> Iterator[Sample]:
         """The samples of a response in their order."""

@@ -43,6 +43,7 @@ class Dnp3OutstationSettings(BaseModel):
     address: int | None = Field(
         default=None, ge=0, le=MAX_ADDRESS, description="link address; the common address of the station if left out"
     )
+    self_address: bool = Field(default=False, description="answer requests to 0xFFFC, whoever that is")
     masters: tuple[int, ...] = Field(default=(1,), min_length=1, description="link addresses of its masters")
     link: LinkSettings = Field(default=LinkSettings(), description="data link and transport")
     unsolicited: bool = Field(default=True, description="unsolicited responses are supported")
@@ -184,6 +185,14 @@ class Dnp3Outstation:
             self._event(21, frozen[index])
             if clear:
                 counter.reading = (0.0, flags, t_ms)
+
+    def freeze_analogs(self, indexes: Sequence[int], now: SimTime) -> None:
+        """Copy analogue inputs to their frozen objects (g31)."""
+        for index in indexes:
+            frozen = self.database.frozen_analog(index)
+            value, flags, _ = self.database.groups[30][index].reading
+            frozen.reading = (value, flags, self.utc_ms(now))
+            self._event(31, frozen)
 
     # commands
 

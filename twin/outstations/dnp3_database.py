@@ -17,8 +17,10 @@ _STATUS_VARIATION = {12: 2, 41: 3}
 _PACKED = {1: 1, 3: 1, 10: 1}
 _FROZEN_VARIATIONS = {1: 5, 2: 6, 5: 9, 6: 10}
 """The variation of a frozen counter by that of its counter: with the time of the freeze, or without flags."""
-CLASS_0 = (1, 3, 10, 20, 21, 30, 40)
-"""What an integrity poll reads, in this order."""
+_FROZEN_ANALOGS = {1: 3, 2: 4, 3: 5, 4: 6, 5: 7, 6: 8}
+"""The variation of a frozen analogue by that of its analogue: with the time of the freeze where there is one."""
+CLASS_0 = (1, 3, 10, 20, 21, 30, 40, 110)
+"""What an integrity poll reads, in this order; frozen analogues are read by their group alone."""
 _RUN_OCTETS = 240
 
 
@@ -76,6 +78,16 @@ class Database:
                 address.index, point.name, frozen, timed, address.event_class
             )
 
+    def frozen_analog(self, index: int) -> Row:
+        """The frozen object (g31) of an analogue input; it is there from its first freeze on."""
+        rows = self.groups.setdefault(31, {})
+        if index not in rows:
+            analog = self.groups[30][index]
+            variation = _FROZEN_ANALOGS[analog.variation]
+            rows[index] = Row(index, analog.point, variation, analog.event_variation, analog.event_class)
+            self.groups[31] = dict(sorted(rows.items()))
+        return self.groups[31][index]
+
     def row(self, group: int, index: int) -> Row | None:
         """The static object under an address."""
         return self.groups.get(group, {}).get(index)
@@ -121,8 +133,9 @@ class Database:
     def restore(self, state: Sequence[Any]) -> None:
         """The inverse of :meth:`snapshot`."""
         *rows, written = state
+        self.groups.pop(31, None)
         for group, index, reading, last_event, dead_band in rows:
-            row = self.groups[group][index]
+            row = self.frozen_analog(index) if group == 31 else self.groups[group][index]
             value, flags, t_ms = reading
             row.reading, row.last_event, row.dead_band = (value, flags, t_ms), last_event, dead_band
         self.written_dead_bands = set(written)

@@ -16,7 +16,9 @@ _TITLES = {
     20: "Counter",
     21: "Frozen counter",
     30: "Analogue input",
+    31: "Frozen analogue input",
     40: "Analogue output status",
+    110: "Octet string",
 }
 _CONTROLS = {10: "g12v1", 40: "g41v1 to v4"}
 
@@ -64,7 +66,7 @@ def _settings(station: Dnp3Outstation) -> Iterator[tuple[str, object]]:
     yield "DNP3 level", "2, with parts of 3 and 4"
     yield "link address", station.address
     yield "masters", ", ".join(str(master) for master in s.masters)
-    yield "self address", "not supported"
+    yield "self address", "answered" if s.self_address else "not answered"
     yield "link confirmation of user data", "always" if s.link.confirmed else "never"
     yield "link status asked for after", f"{s.link.keep_alive_ms} ms without a frame"
     yield "largest fragment, sent and received", f"{s.link.max_fragment} octets"

@@ -193,18 +193,23 @@ def _statuses(
 
 
 def _freeze(association: Dnp3Association, request: Fragment, headers: Sequence[ObjectHeader], now: SimTime) -> Answer:
+    """Counters and analogue inputs; an analogue value cannot be cleared."""
     station = association.outstation
     clear = request.function in (Function.FREEZE_CLEAR, Function.FREEZE_CLEAR_NR)
     iin = Iin.NONE
     for header in headers:
-        if header.group != 20 or header.variation:
+        if header.group not in (20, 30) or header.variation:
             iin |= Iin.OBJECT_UNKNOWN
             continue
-        counters = station.database.groups.get(20, {})
-        indexes = header.indexes or counters
-        if any(index not in counters for index in indexes):
+        there = station.database.groups.get(header.group, {})
+        indexes = header.indexes or there
+        found = [index for index in indexes if index in there]
+        if len(found) < len(indexes) or (header.group == 30 and clear):
             iin |= Iin.PARAMETER_ERROR
-        station.freeze([index for index in indexes if index in counters], clear=clear, now=now)
+        if header.group == 20:
+            station.freeze(found, clear=clear, now=now)
+        elif not clear:
+            station.freeze_analogs(found, now)
     return _nothing(iin)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from twin.outstations.dnp3_association import Dnp3Association
 from twin.protocols.dnp3 import FrameDecoder, LinkEnd
-from twin.protocols.dnp3.frames import BROADCAST, Frame, Primary
+from twin.protocols.dnp3.frames import BROADCAST, SELF_ADDRESS, Frame, Primary
 from twin.timebase import NEVER, SimTime
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Dnp3OutstationSession:
     def _take(self, frame: Frame, now: SimTime) -> None:
         association = self._outstation.associations.get(frame.source)
         broadcast = frame.destination if frame.destination in BROADCAST else None
-        if not frame.from_master or (broadcast is None and frame.destination != self._outstation.address):
+        if not frame.from_master or (broadcast is None and not self._is_me(frame.destination)):
             return
         if association is None:
             self.strangers += 1
@@ -71,6 +71,10 @@ class Dnp3OutstationSession:
         fragment = link.receive(frame, now)
         if fragment is not None:
             association.receive(fragment, now, broadcast)
+
+    def _is_me(self, address: int) -> bool:
+        station = self._outstation
+        return address == station.address or (address == SELF_ADDRESS and station.settings.self_address)
 
     def tick(self, now: SimTime) -> None:
         for association in self._mine():

@@ -33,6 +33,7 @@ _USUAL: Mapping[str, tuple[tuple[int, int, int, int], ...]] = {
     "double": ((3, 2, 2, 1),),
     "measurand": ((30, 5, 7, 2), (40, 3, 7, 2)),
     "counter": ((20, 1, 5, 3),),
+    "bitstring": ((110, 4, 4, 2),),
     "step_position": ((30, 2, 4, 2), (40, 2, 4, 2)),
     "single_command": ((12, 1, 2, 0),),
     "double_command": ((12, 1, 2, 0),),
@@ -50,6 +51,7 @@ _VARIATIONS: Mapping[int, tuple[Sequence[int], Sequence[int]]] = {
     30: ((1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5, 6, 7, 8)),
     40: ((1, 2, 3, 4), (1, 2, 3, 4, 5, 6, 7, 8)),
     41: ((1, 2, 3, 4), (1, 2, 3, 4, 5, 6, 7, 8)),
+    110: ((4,), (4,)),
 }
 
 

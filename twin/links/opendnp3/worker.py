@@ -49,6 +49,8 @@ class SequenceOfEvents(opendnp3.ISOEHandler):  # type: ignore[misc]
 def _item(indexed: Any) -> list[Any]:
     value = indexed.value
     number = getattr(value, "value", 0)
+    if hasattr(value, "ToBytes"):  # an octet string, which has no flags and no time
+        number = float(int.from_bytes(value.ToBytes(), "little"))
     number = int(number.value) if hasattr(number, "value") else float(number)
     flags = value.flags.value if hasattr(value, "flags") else 1
     at = value.time.value if hasattr(value, "time") else 0

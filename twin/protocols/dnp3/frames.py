@@ -16,6 +16,8 @@ from twin.protocols.dnp3.errors import UnencodableValueError
 SYNC = b"\x05\x64"
 BLOCK = 16
 MAX_USER_DATA = 250
+SELF_ADDRESS = 0xFFFC
+"""Whoever is at the other end of this line (IEEE 1815, 9.2.3)."""
 BROADCAST = (0xFFFD, 0xFFFE, 0xFFFF)
 BROADCAST_CONFIRMED = 0xFFFE
 """The broadcast address whose receivers ask for an application confirmation of their next response."""

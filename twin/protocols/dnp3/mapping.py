@@ -23,7 +23,6 @@ from twin.protocols.dnp3.objects import (
 
 _BINARY_GROUPS = frozenset({1, 2, 3, 4, 10, 11})
 _COUNTER_GROUPS = frozenset({20, 21, 22, 23})
-_ANALOG_GROUPS = frozenset({30, 32, 40, 42})
 _FLAG_OF_QUALITY = (
     (Quality.NOT_TOPICAL, COMM_LOST),
     (Quality.SUBSTITUTED, LOCAL_FORCED),

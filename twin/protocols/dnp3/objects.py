@@ -174,7 +174,10 @@ def _table() -> dict[tuple[int, int], ObjectSpec]:
         specs += [spec(group, v, code, flags=True, time="abs") for v, code in ((5, "I"), (6, "H"))]
     specs += [spec(30, v, code, flags=True) for v, code in ((1, "i"), (2, "h"), (5, "f"), (6, "d"))]
     specs += [spec(30, v, code) for v, code in ((3, "i"), (4, "h"))]
-    for group in (32, 42, 43):
+    specs += [spec(31, v, code, flags=True) for v, code in ((1, "i"), (2, "h"), (7, "f"), (8, "d"))]
+    specs += [spec(31, v, code, flags=True, time="abs") for v, code in ((3, "i"), (4, "h"))]
+    specs += [spec(31, v, code) for v, code in ((5, "i"), (6, "h"))]
+    for group in (32, 33, 42, 43):
         specs += [spec(group, v, code, flags=True) for v, code in ((1, "i"), (2, "h"), (5, "f"), (6, "d"))]
         timed = ((3, "i"), (4, "h"), (7, "f"), (8, "d"))
         specs += [spec(group, v, code, flags=True, time="abs") for v, code in timed]
@@ -182,8 +185,12 @@ def _table() -> dict[tuple[int, int], ObjectSpec]:
     specs += [spec(40, v, code, flags=True) for v, code in ((1, "i"), (2, "h"), (3, "f"), (4, "d"))]
     specs += [spec(50, 1, "", time="abs"), spec(50, 3, "", time="abs"), spec(51, 1, "", time="abs")]
     specs += [spec(51, 2, "", time="abs"), spec(52, 1, "", time="rel"), spec(52, 2, "", time="rel")]
+    specs += [spec(group, BITSTRING_OCTETS, "I") for group in (110, 111)]
     return {(s.group, s.variation): s for s in specs}
 
+
+BITSTRING_OCTETS = 4
+"""The octet strings that carry a bit string: four octets, the one with bits 0 to 7 first. Others are opaque."""
 
 SPECS = _table()
 """Every object that carries readings, by group and variation."""
@@ -191,8 +198,8 @@ SPECS = _table()
 OPAQUE_SIZES = {(12, 1): 11, (41, 1): 5, (41, 2): 3, (41, 3): 5, (41, 4): 9, (50, 2): 10, (50, 4): 11}
 """Sizes of the objects that ``controls`` and ``times`` read."""
 
-STATIC_GROUPS = (1, 3, 10, 20, 21, 30, 34, 40)
-EVENT_OF_STATIC = {1: 2, 3: 4, 10: 11, 20: 22, 21: 23, 30: 32, 40: 42}
+STATIC_GROUPS = (1, 3, 10, 20, 21, 30, 31, 34, 40, 110)
+EVENT_OF_STATIC = {1: 2, 3: 4, 10: 11, 20: 22, 21: 23, 30: 32, 31: 33, 40: 42, 110: 111}
 """The event group of each static group."""
 STATIC_OF_EVENT = {event: static for static, event in EVENT_OF_STATIC.items()}
 VARIATIONS = {group: tuple(v for g, v in SPECS if g == group) for group in {g for g, _ in SPECS}}

@@ -34,6 +34,7 @@ from twin.protocols.dnp3.objects import ONLINE, OVER_RANGE, time_octets
 
 VECTORS = json.loads((Path(__file__).parents[3] / "vectors" / "dnp3" / "fragments.json").read_text())
 NAMES = [row["name"] for row in VECTORS]
+OBJECTS = json.loads((Path(__file__).parents[3] / "vectors" / "dnp3" / "objects.json").read_text())
 
 
 def values(spec: ObjectSpec) -> st.SearchStrategy[float]:
@@ -91,6 +92,32 @@ def test_vector__both_ways(row: dict[str, Any]) -> None:
     headers = parse_headers(fragment.body, fragment.function)
     assert [[h.group, h.variation, h.qualifier, h.count] for h in headers] == row["headers"]
     assert [list(item) for h in headers for item in h.items()] == row.get("items", [])
+
+
+@pytest.mark.parametrize("row", OBJECTS, ids=[row["object"] for row in OBJECTS])
+def test_object_vector__both_ways(row: dict[str, Any]) -> None:
+    octets = bytes.fromhex(row["octets"])
+    (header,) = parse_headers(octets, Function.RESPONSE)
+    assert [list(item) for item in header.items()] == [row["item"]]
+    index, value, flags, t_ms = row["item"]
+    spec = SPECS[header.group, header.variation]
+    if header.width:
+        assert indexed_block(spec, [(index, value, flags, t_ms)]) == octets
+    else:
+        assert octets.endswith(spec.pack([(value, flags, t_ms)]))
+        assert len(octets) == 5 - (header.qualifier == 0x07) + spec.octets(1)
+
+
+def test_object_vectors__cover_every_object() -> None:
+    assert sorted(row["object"] for row in OBJECTS) == sorted(map(repr, SPECS.values()))
+
+
+@pytest.mark.parametrize("row", OBJECTS, ids=[row["object"] for row in OBJECTS])
+def test_object_vector__cut_anywhere_is_malformed(row: dict[str, Any]) -> None:
+    octets = bytes.fromhex(row["octets"])
+    for cut in range(1, len(octets)):
+        with pytest.raises(MalformedFragmentError):
+            parse_headers(octets[:cut], Function.RESPONSE)
 
 
 @pytest.mark.parametrize("row", VECTORS, ids=NAMES)

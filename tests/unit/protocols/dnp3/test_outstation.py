@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 
 from twin.outstations.dnp3 import Dnp3Outstation, Dnp3OutstationSettings, Dnp3PointError
-from twin.points.model import Quality
+from twin.points.model import PointKind, Quality
 from twin.protocols.dnp3 import (
     AnalogOutput,
     CommandStatus,
     Crob,
     Frame,
+    FrameDecoder,
     LinkSettings,
     Operation,
     TripClose,
@@ -20,9 +22,10 @@ from twin.protocols.dnp3 import (
 )
 from twin.protocols.dnp3.attributes import read_attribute
 from twin.protocols.dnp3.controls import control_block, controls_of
+from twin.protocols.dnp3.frames import Primary
 from twin.protocols.dnp3.objects import time_octets
 
-from .conftest import BASE, EPOCH_MS, POINTS, Device, RawMaster
+from .conftest import BASE, EPOCH_MS, POINTS, Device, RawMaster, point
 
 READ, WRITE, SELECT, OPERATE, DIRECT, DIRECT_NR, FREEZE, FREEZE_CLEAR = 1, 2, 3, 4, 5, 6, 7, 9
 CLASS_0, CLASS_123 = bytes((60, 1, 6)), bytes((60, 2, 6, 60, 3, 6, 60, 4, 6))
@@ -212,7 +215,48 @@ def test_freeze__copies_counters_and_clears_where_asked(raw: Raw) -> None:
     assert [item[1] for item in master.ask(READ, bytes.fromhex("17 05 06")).items(23)] == [70_000.0]
     master.ask(FREEZE_CLEAR, bytes.fromhex("14 00 00 00 00"))
     assert master.ask(READ, bytes.fromhex("14 01 06")).items(20) == [(0, 0.0, 1, 0)]
-    assert master.ask(FREEZE, bytes.fromhex("1e 00 06")).iin & UNKNOWN
+    assert master.ask(FREEZE, bytes.fromhex("01 00 06")).iin & UNKNOWN
+
+
+def test_freeze__copies_analogues_with_their_time_and_never_clears_them(raw: Raw) -> None:
+    master = raw(unsolicited=False)
+    master.begin(unsolicited=False)
+    assert master.ask(READ, bytes.fromhex("1f 00 06")).objects == []
+    master.change("i_1", 12.5, spontaneous=False)
+    master.change("far", -70_000, spontaneous=False)
+    assert master.ask(FREEZE, bytes.fromhex("1e 00 00 01 01 1e 00 28 01 00 2c 01")).iin & ~0x0E == 0
+    master.change("i_1", 99, spontaneous=False)
+    said = master.ask(READ, bytes.fromhex("1f 00 06"))
+    assert said.objects == ["g31v7", "g31v3"]
+    assert said.items(31) == [(1, 12.5, 1, 0), (300, -70_000.0, 1, EPOCH_MS + 1_000)]
+    events = master.ask(READ, CLASS_123)
+    assert events.items(33) == [(1, 12.5, 1, EPOCH_MS + 1_000), (300, -70_000.0, 1, EPOCH_MS + 1_000)]
+    assert master.ask(FREEZE_CLEAR, bytes.fromhex("1e 00 06")).iin & PARAMETER
+    assert master.ask(READ, bytes.fromhex("1e 00 00 01 01")).items(30) == [(1, 99.0, 1, 0)]
+    again = Dnp3Outstation("RTU_1", POINTS, Device(), BASE)
+    again.restore(json.loads(json.dumps(master.station.snapshot())))
+    assert again.database.snapshot() == master.station.database.snapshot()
+
+
+def test_bit_string__is_an_octet_string_of_four_octets(device: Device) -> None:
+    points = (point("bits", PointKind.BITSTRING, 1), point("more", PointKind.BITSTRING, 2))
+    master = RawMaster(Dnp3Outstation("RTU_1", points, device, BASE, Dnp3OutstationSettings(unsolicited=False)))
+    master.begin(unsolicited=False)
+    master.change("more", float(0xF000000F))
+    said = master.ask(READ, CLASS_123 + CLASS_0)
+    assert said.objects == ["g111v4", "g110v4"]
+    assert said.items(111) == [(1, float(0xF000000F), 1, 0)]
+    assert said.items(110) == [(0, 0.0, 1, 0), (1, float(0xF000000F), 1, 0)]
+    assert said.headers[0].data.hex() == "010f0000f0"
+
+
+def test_self_address__answers_with_its_own_where_set(raw: Raw) -> None:
+    for enabled in (False, True):
+        master = raw(unsolicited=False, self_address=enabled)
+        request = Frame(0xFFFC, 1, Primary.UNCONFIRMED_DATA, bytes.fromhex("c0c1013c0106"), from_master=True)
+        master.session.receive(encode_frame(request), master.now)
+        answers = FrameDecoder().receive(master.session.payload_to_send())
+        assert [(frame.source, frame.destination) for frame in answers[:1]] == ([(1024, 1)] if enabled else [])
 
 
 # -- unsolicited responses ----------------------------------------------------------------------------------------
