@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twin.derive import Derivation
+from twin.errors import Blame, TwinError
 from twin.outstations.live import Place
 from twin.outstations.server import AccessSettings
 from twin.scenario import Finding, Scenario
@@ -16,6 +17,16 @@ from twin.security import TlsSettings, TlsSetupError, client_context, server_con
 
 HIGHEST_PORT = 65_535
 AUTHORITY, REVOCATIONS = "authority.pem", "revocations.pem"
+
+
+class NoPortError(TwinError):
+    """The ports do not suffice for the stations."""
+
+    blame = Blame.SCENARIO
+
+    def __init__(self, station: str, port: int) -> None:
+        self.station, self.port = station, port
+        super().__init__(f"there is no port {port} for station {station}; begin at a lower port")
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ def live_places(scenario: Scenario, derivation: Derivation, listen: ListenSettin
     """Where each station of a live run listens; ``listen`` takes the place of the scenario's.
 
     Raises:
-        ValueError: there are more stations than ports from the first one on.
+        NoPortError: there are more stations than ports from the first one on.
     """
     listen = listen or scenario.listen
     places: dict[str, Place] = {}
@@ -65,7 +76,7 @@ def live_places(scenario: Scenario, derivation: Derivation, listen: ListenSettin
             host = settings.address or listen.address
             port = settings.port or listen.port + number
         if port > HIGHEST_PORT:
-            raise ValueError(f"there is no port {port} for station {station.name}; begin at a lower port")
+            raise NoPortError(station.name, port)
         access = AccessSettings(
             sources=settings.sources, tls=station_tls(settings, station.name, scenario.source.folder)
         )
@@ -108,7 +119,7 @@ def address_findings(scenario: Scenario, derivation: Derivation) -> Iterator[Fin
     """What of the stations' addresses and certificates cannot work."""
     try:
         live_places(scenario, derivation)
-    except ValueError as error:
+    except NoPortError as error:
         yield scenario.source.finding(("listen", "port"), str(error))
     for station in derivation.remote_stations:
         if sentence := _unusable(scenario.station(station.name), station.name, scenario.source.folder):

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from simulators.addresses import live_places
 from simulators.clock import LONGEST_SLEEP_S, TAKE_EFFECT_MS, Pacer
 from simulators.control_room.simulator import ControlRoomSimulator
 from simulators.cycle import CycleSimulator
@@ -19,7 +20,7 @@ from simulators.field.simulator import FieldSimulator
 from simulators.preparation import Preparation
 from twin.errors import Blame, TwinError
 from twin.points.protocols import STACKS
-from twin.scenario.stations import StationSettings
+from twin.scenario.stations import ListenSettings, StationSettings
 from twin.timebase import SimTime
 
 NEWS_MS = 5
@@ -122,12 +123,17 @@ class Recess:
 # -- what goes together -----------------------------------------------------------------------------------------------
 
 
-def check_run(preparation: Preparation, protocol: str | None, *, live: bool, speed: float) -> None:
+def check_run(
+    preparation: Preparation, protocol: str | None, *, live: bool, speed: float, listen: ListenSettings | None = None
+) -> None:
     """Whether the stations can be run this way.
 
     Raises:
         LiveRunError: a station cannot.
+        NoPortError: they cannot all listen.
     """
+    if live:
+        live_places(preparation.scenario, preparation.derivation, listen)
     for station in preparation.derivation.remote_stations:
         settings = preparation.scenario.station(station.name)
         for fault in _faults(settings, protocol or settings.protocol, live=live, speed=speed):

@@ -177,7 +177,7 @@ class _Run:
 
     def execute(self) -> RunResult:
         options = self.options
-        check_run(self.p, options.protocol, live=options.live, speed=options.speed)
+        check_run(self.p, options.protocol, live=options.live, speed=options.speed, listen=options.listen)
         if options.live and (options.continue_from is not None or options.snapshot_at):
             raise LiveSnapshotError
         if self.options.continue_from is not None:
