@@ -71,7 +71,8 @@ def test_tshark__reads_the_same_object_index_and_value(rows: list[dict[str, list
     assert len(rows) == len(OBJECTS)
     for row, vector in zip(rows, OBJECTS, strict=True):
         octets = bytes.fromhex(vector["octets"])
-        assert int(row["obj"][0], 0) == octets[0] << 8 | octets[1], vector
+        variation = 0 if octets[0] in (110, 111) else octets[1]  # it shows that of octet strings, their length, as 0
+        assert int(row["obj"][0], 0) == octets[0] << 8 | variation, vector
         if vector["object"] not in NOT_READ:
             check(row, vector)
 
