@@ -61,6 +61,7 @@ class Unit(Enum):
     KILOWATT = "kW"
     KILOVAR = "kvar"
     OHM = "ohm"
+    KILOMETRE = "km"
     HERTZ = "Hz"
     COUNT = "count"
     BOOLEAN = "true or false"
@@ -88,6 +89,7 @@ _SPECS = {
     Unit.KILOWATT: UnitSpec("an active power", _factors(kW="1", W="0.001", MW="1000"), ("300 kW", "4.5 MW")),
     Unit.KILOVAR: UnitSpec("a reactive power", _factors(kvar="1", var="0.001", Mvar="1000"), ("50 kvar", "1.2 Mvar")),
     Unit.OHM: UnitSpec("a resistance", _factors(ohm="1", mohm="0.001", kohm="1000"), ("0.5 ohm", "40 ohm")),
+    Unit.KILOMETRE: UnitSpec("a distance", _factors(km="1"), ("1.5 km",)),
     Unit.HERTZ: UnitSpec("a frequency", _factors(Hz="1", mHz="0.001"), ("49.8 Hz", "50 Hz")),
     Unit.COUNT: UnitSpec("a plain number", {}, ("3",), plain=True),
     Unit.BOOLEAN: UnitSpec("true or false", {}, ("true", "false")),

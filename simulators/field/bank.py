@@ -10,28 +10,29 @@ something happens. Not in here: the grid, the sockets and the co-simulation.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from simulators.field.bay import INDICATIONS, Bay, BayMeasurement
+from simulators.field.bay import Bay
 from simulators.field.breaker import DriveFailure, Operation
 from simulators.field.equipment import equip, switch_index
+from simulators.field.fault_record import FAULT_RECORD, FaultRecords
 from simulators.field.frequency_relay import FrequencyRelays
 from simulators.field.indicator import IndicatorFailure
 from simulators.field.kernel import DeviceKernel
-from simulators.field.measurement import GridMeasurement, HeldMeasurement
-from simulators.field.record import Record
+from simulators.field.measurement import GridMeasurement
+from simulators.field.plant import Plant
 from simulators.field.regulation.bank import RegulationBank
-from simulators.field.remote_terminal_unit import CommandRules, MeasurandScan, switch_row
+from simulators.field.remote_terminal_unit import CommandRules, MeasurandScan
 from twin.derive.settings import DeviceSettings
 from twin.errors import Blame, TwinError
 from twin.journal import JournalEntry
 from twin.network.model import Bools, Floats, Network
 from twin.outstations.model import StationCommand
-from twin.points.model import DoublePosition, PointDefinition, PointKind, Quality, Sample
+from twin.points.model import DoublePosition, PointDefinition, PointKind, Sample
 from twin.timebase import SimTime
 
 __all__ = ["Derivation", "FieldBank", "GridMeasurement", "SnapshotMismatchError", "UnknownFailureError"]
@@ -82,7 +83,7 @@ class FieldBank:
         self.network = network
         points = tuple(derivation.points)
         self._kernel = DeviceKernel()
-        self._plant = _Plant(network, points)
+        self._plant = Plant(network, points)
         self._record = self._plant.record
         equipment = equip(network, derivation.devices)
         self._bays = [Bay(row, eq, self._kernel, self._plant) for row, eq in enumerate(equipment)]
@@ -101,8 +102,12 @@ class FieldBank:
             lambda row, now: self._bays[row].shed(now),
         )
         own = [point for point in bay_points if not self._frequency.takes(point)]
-        scanned = [point for point in own if point.kind is PointKind.MEASURAND]
-        error = np.random.default_rng(seed).uniform(-transducer_class, transducer_class, len(scanned))
+        recorded = [point for point in own if point.quantity in FAULT_RECORD]
+        scanned = [p for p in own if p.kind is PointKind.MEASURAND and p.quantity not in FAULT_RECORD]
+        random = np.random.default_rng(seed)
+        error = random.uniform(-transducer_class, transducer_class, len(scanned))
+        relay_error = random.uniform(-transducer_class, transducer_class, len(recorded))
+        self._plant.records = FaultRecords(network, recorded, 1.0 + relay_error / 100.0, self._record)
         self._scan = MeasurandScan(network, scanned, 1.0 + error / 100.0)
         self._rules = CommandRules(network, bay_points, self._bays)
         self._regulated = {
@@ -304,83 +309,6 @@ class FieldBank:
         if arming := self._frequency.command(command):
             return self._frequency.refusal(arming, command.value)
         return self._rules.refusal(command)
-
-
-class _Plant:
-    """What the bays report to: contacts, held measurement, indications, and the record of what was told."""
-
-    def __init__(self, network: Network, points: Sequence[PointDefinition]) -> None:
-        self.record = Record()
-        self.held = HeldMeasurement(network)
-        self.closed: Bools = np.zeros(network.switches.n, dtype=np.bool_)
-        self.moving: Bools = np.zeros(network.switches.n, dtype=np.bool_)
-        self._bays: Sequence[Bay] = ()
-        self._points = {
-            (switch_row(network, point), point.quantity): point
-            for point in points
-            if not point.kind.is_output and point.quantity in INDICATIONS
-        }
-        self._changed_ms = dict.fromkeys(self._points, 0)
-
-    def attach(self, bays: Sequence[Bay]) -> None:
-        """Take the present contacts of the bays."""
-        self._bays = bays
-        self.closed[:] = [bay.switchgear.conducting for bay in bays]
-        self.moving[:] = [bay.switchgear.moving for bay in bays]
-
-    def image(self) -> list[Sample]:
-        """The present value of every indication."""
-        states = [bay.indications() for bay in self._bays]
-        return [
-            _indication(point, states[row][quantity], self._changed_ms[row, quantity], spontaneous=False)
-            for (row, quantity), point in self._points.items()
-        ]
-
-    def measured(self, switch: int) -> BayMeasurement:
-        """What the transducers of a bay see now."""
-        return self.held.bay(switch)
-
-    def contacts_changed(self, switch: int, now: SimTime) -> None:
-        """A drive started or came to rest."""
-        gear = self._bays[switch].switchgear
-        self.moving[switch] = gear.moving
-        if self.closed[switch] == gear.conducting:
-            return
-        self.closed[switch] = gear.conducting
-        self.held.interrupt(switch)
-        if gear.conducting:
-            self.record.closings.append((switch, now))
-
-    def indication(self, switch: int, quantity: str, value: int, now: SimTime) -> None:
-        """An indication of a bay changed."""
-        point = self._points.get((switch, quantity))
-        if point is not None:
-            self._changed_ms[switch, quantity] = now
-            self.record.samples.append(_indication(point, value, now, spontaneous=True))
-
-    def journal(self, switch: int, kind: str, data: Mapping[str, Any], now: SimTime) -> None:
-        """Something happened in a bay."""
-        self.record.write(kind, self._bays[switch].name, data, now)
-
-    def finished(self, ticket: int, success: bool, now: SimTime) -> None:
-        """A command's operation came to its end."""
-        self.record.finished.append((ticket, success, now))
-
-    def snapshot(self) -> dict[str, Any]:
-        """State ready for JSON; the contacts are in the bays."""
-        changed_ms = list(self._changed_ms.values())
-        return {"record": self.record.snapshot(), "held": self.held.snapshot(), "changed_ms": changed_ms}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Stand as in ``state``, after the bays have been restored."""
-        self.attach(self._bays)
-        self.record.restore(state["record"])
-        self.held.restore(state["held"])
-        self._changed_ms = dict(zip(self._changed_ms, state["changed_ms"], strict=True))
-
-
-def _indication(point: PointDefinition, value: int, t_ms: SimTime, *, spontaneous: bool) -> Sample:
-    return Sample(point.station, point.name, float(value), Quality.GOOD, t_ms, spontaneous)
 
 
 def _pickups(bays: Sequence[Bay]) -> tuple[Floats, Floats]:

@@ -5,6 +5,7 @@ Not in here: what the devices make of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,9 +36,10 @@ class GridMeasurement:
     """The grid at an instant. Node arrays: ``v_kv``, ``energised``; the others have one entry a switch.
 
     Load quantities count positive from the switch's node into its branch. ``i_fault_a`` is 0 where no fault
-    current flows; ``fault_into_branch`` is its direction and meaningless where it is 0. ``generation_kw`` is what each
-    generating unit feeds in (None: as before). ``f_hz`` is the frequency of each node, 0 where dead (None: nominal);
-    ``course`` what it will be if nothing else happens (None: as it is).
+    current flows; ``fault_into_branch`` is its direction and meaningless where it is 0. ``fault_phase_a`` (n, 3) are
+    the fault currents of the phases and ``fault_x_ohm`` the reactance of the fault loop (None: no fault).
+    ``generation_kw`` is what each generating unit feeds in (None: as before). ``f_hz`` is the frequency of each node,
+    0 where dead (None: nominal); ``course`` what it will be if nothing else happens (None: as it is).
     """
 
     v_kv: Floats
@@ -50,6 +52,8 @@ class GridMeasurement:
     generation_kw: Floats | None = None
     f_hz: Floats | None = None
     course: FrequencyCourse | None = None
+    fault_phase_a: Floats | None = None
+    fault_x_ohm: Floats | None = None
 
 
 class HeldMeasurement:
@@ -65,6 +69,8 @@ class HeldMeasurement:
         self.i_fault_a: Floats = np.zeros(n)
         self.forward: Bools = np.zeros(n, dtype=np.bool_)
         self.healthy: Bools = np.zeros(n, dtype=np.bool_)
+        self._phase_a: Floats | None = None
+        self._x_ohm: Floats | None = None
 
     def take(self, grid: GridMeasurement, closed: Bools) -> None:
         """Hold ``grid``; switches that do not conduct carry nothing and know nothing of the voltage behind them."""
@@ -74,6 +80,7 @@ class HeldMeasurement:
         np.copyto(self.forward, grid.fault_into_branch)
         healthy_node = grid.energised & (grid.v_kv >= self._healthy_kv)
         np.logical_and(healthy_node[self._node], closed, out=self.healthy)
+        self._phase_a, self._x_ohm = grid.fault_phase_a, grid.fault_x_ohm
 
     def interrupt(self, switch: int) -> None:
         """The contacts opened or closed: nothing is known until the next measurement."""
@@ -89,13 +96,31 @@ class HeldMeasurement:
             bool(self.healthy[switch]),
         )
 
+    def fault(self, switch: int) -> tuple[float, float, float, float]:
+        """What the relay of a bay records of a fault: the phase currents in A and the reactance of the loop in ohm.
+
+        Without a fault, the load current and NaN.
+        """
+        if self._phase_a is None or self._x_ohm is None or not self.i_fault_a[switch]:
+            load_a = float(self.i_a[switch])
+            return load_a, load_a, load_a, math.nan
+        l1, l2, l3 = self._phase_a[switch].tolist()
+        return l1, l2, l3, float(self._x_ohm[switch])
+
     def snapshot(self) -> dict[str, Any]:
         """State ready for JSON."""
         arrays = (self.i_a, self.i_fault_a, self.forward, self.healthy)
-        return dict(zip(("i_a", "i_fault_a", "forward", "healthy"), (a.tolist() for a in arrays), strict=True))
+        held = dict(zip(("i_a", "i_fault_a", "forward", "healthy"), (a.tolist() for a in arrays), strict=True))
+        if self._phase_a is None or self._x_ohm is None:
+            return held
+        x_ohm = [None if math.isnan(x) else x for x in self._x_ohm.tolist()]
+        return {**held, "phase_a": self._phase_a.tolist(), "x_ohm": x_ohm}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Stand as in ``state``."""
         self.i_a, self.i_fault_a = np.array(state["i_a"]), np.array(state["i_fault_a"])
         self.forward = np.array(state["forward"], dtype=np.bool_)
         self.healthy = np.array(state["healthy"], dtype=np.bool_)
+        has_fault = "phase_a" in state
+        self._phase_a = np.array(state["phase_a"], dtype=np.float64) if has_fault else None
+        self._x_ohm = np.array(state["x_ohm"], dtype=np.float64) if has_fault else None

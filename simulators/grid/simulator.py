@@ -25,7 +25,14 @@ from twin.journal import JournalEntry
 from twin.network.model import Bools, Floats, Network
 from twin.network.topology import Topology
 from twin.scenario.machines import FrequencySettings
-from twin.solvers import PowerFlowResult, ShortCircuitResult, drain_notes, power_flow, short_circuit
+from twin.solvers import (
+    PowerFlowResult,
+    ShortCircuitResult,
+    drain_notes,
+    power_flow,
+    short_circuit,
+)
+from twin.solvers.short_circuit import loop_reactance_ohm
 from twin.timebase import NEVER, SimTime
 
 VOLTAGE_FACTOR = 1.1  # IEC 60909-0 table 1, maximum short-circuit current above 1 kV
@@ -327,6 +334,7 @@ class _SwitchPlaces:
         self._branch = np.where(self._at_branch, switches.branch, 0)
         self._from_side = ~self._at_branch | (switches.side == 0)
         self._nominal_kv = network.nodes.v_nominal_kv
+        self._node = switches.node
 
     def _pick(self, closed: Bools, at_from: Floats, at_to: Floats) -> Floats:
         return np.where(closed & self._at_branch, self._seen(at_from, at_to), 0.0)
@@ -347,6 +355,7 @@ class _SwitchPlaces:
             larger = current > i_fault_a
             i_fault_a = np.where(larger, current, i_fault_a)
             into = np.where(larger, towards, into)
+        phase_a, x_ohm = self._record(closed, faults, i_fault_a)
         return GridMeasurement(
             v_kv=v_pu * self._nominal_kv,
             energised=flow.energised,
@@ -355,4 +364,23 @@ class _SwitchPlaces:
             q_kvar=self._pick(closed, flow.q_from_kvar, flow.q_to_kvar),
             i_fault_a=i_fault_a,
             fault_into_branch=into,
+            fault_phase_a=phase_a,
+            fault_x_ohm=x_ohm,
         )
+
+    def _record(
+        self, closed: Bools, faults: list[ShortCircuitResult], i_fault_a: Floats
+    ) -> tuple[Floats | None, Floats | None]:
+        """Phase currents and loop reactance at each switch, of the fault that is felt most there."""
+        if not faults:
+            return None, None
+        phase_a, x_ohm = np.zeros((len(closed), 3)), np.full(len(closed), np.nan)
+        side = self._from_side[:, np.newaxis]
+        to_earth_kv = self._nominal_kv / math.sqrt(3.0)
+        for result in faults:
+            i_a = np.where(side, result.i_from_phase_a[self._branch], result.i_to_phase_a[self._branch])
+            felt = (i_fault_a > 0.0) & (np.abs(i_a).max(axis=1) >= (1.0 - 1e-9) * i_fault_a) & closed & self._at_branch
+            v_kv = (result.v_phase_pu * to_earth_kv[:, np.newaxis])[self._node[felt]]
+            phase_a[felt] = np.abs(i_a[felt])
+            x_ohm[felt] = loop_reactance_ohm(v_kv, i_a[felt])
+        return phase_a, x_ohm

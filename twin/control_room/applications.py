@@ -12,6 +12,7 @@ from typing import Any
 
 from twin.control_room.desk import ApplicationDesk, Host
 from twin.control_room.flisr import FlisrDesk
+from twin.control_room.flisr_results import flisr_points
 from twin.control_room.from_scenario import (
     flisr_settings,
     load_flow_settings,
@@ -56,7 +57,7 @@ class Application:
 APPLICATIONS: tuple[Application, ...] = (
     Application("topology", TopologyDesk, topology_settings, topology_points),
     Application("state_estimation", StateEstimationDesk, state_estimation_settings, state_estimation_points),
-    Application("flisr", FlisrDesk, flisr_settings),
+    Application("flisr", FlisrDesk, flisr_settings, lambda network, definitions, settings: flisr_points(network)),
     Application("load_flow", LoadFlowDesk, load_flow_settings, load_flow_points),
     Application("load_shedding", LoadSheddingDesk, load_shedding_settings, load_shedding_points),
     Application("volt_var", VoltVarDesk, volt_var_settings, volt_var_points),

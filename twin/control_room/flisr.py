@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from twin.control_room.desk import Finding, Findings, Host
+from twin.control_room.flisr_results import FaultDistances, heads_of, location_data
 from twin.control_room.incident import Incident, restored
 from twin.control_room.plans import Course, PlanState
 from twin.control_room.settings import FlisrDeskSettings
@@ -30,7 +31,7 @@ from twin.network.load_profiles import PROFILES
 from twin.network.model import Bools
 from twin.network.topology import Topology
 from twin.points.model import DoublePosition
-from twin.solvers import power_flow
+from twin.solvers import power_flow, short_circuit
 from twin.timebase import NEVER, SimTime
 
 SHEDDING = "load_shedding.active"
@@ -51,6 +52,8 @@ class FlisrDesk:
         self._record = host.record
         self._network = host.network
         self._solver = power_flow(host.network)
+        self._short_circuit = short_circuit(host.network)
+        self._distances = FaultDistances(host.network, host.database)
         self._topology = Topology(host.network)
         self._load_flow = LoadFlow(host.network, self._solver)
         priority_weights(host.network, settings.limits.priority)  # refuses unknown names at once
@@ -101,7 +104,7 @@ class FlisrDesk:
 
     def _stop_for(self, head: str, now: SimTime) -> None:
         """A feeder head has tripped: no running plan was checked for that. That of its own feeder is void."""
-        for incident in self._incidents.values():
+        for incident in self._all():
             if self._is_running(incident):
                 self._plans.stop(incident.plan_id, f"{head} has tripped", now)
                 incident.waits = self._name(incident) != head
@@ -162,7 +165,7 @@ class FlisrDesk:
     # -- waiting --------------------------------------------------------------------------------------------------
 
     def _is_busy(self, now: SimTime) -> bool:
-        return self._trigger.next_due() <= now or any(i.waits or self._is_running(i) for i in self._incidents.values())
+        return self._trigger.next_due() <= now or any(i.waits or self._is_running(i) for i in self._all())
 
     def _is_running(self, incident: Incident) -> bool:
         course = self._plans.course(incident.plan_id)
@@ -179,8 +182,10 @@ class FlisrDesk:
 
     def _hold(self, inhibited: str, now: SimTime) -> None:
         """Stop what runs and say what waits; or take that back."""
-        waiting = [name for name in self._heads() if inhibited and self._trigger.state(name) is TriggerState.SETTLING]
-        for incident in self._incidents.values() if inhibited else ():
+        waiting = [
+            name for name in heads_of(self._network) if inhibited and self._trigger.state(name) is TriggerState.SETTLING
+        ]
+        for incident in self._all() if inhibited else ():
             if self._is_running(incident):
                 self._plans.stop(incident.plan_id, inhibited, now)
                 incident.waits = True
@@ -190,13 +195,9 @@ class FlisrDesk:
         why = f"FLISR waits because {inhibited}."
         self._findings.update([Finding(name, "flisr_inhibited", why) for name in dict.fromkeys(waiting)], now)
 
-    def _heads(self) -> list[str]:
-        switches = self._network.switches
-        return [switches.names[row] for row in np.flatnonzero(switches.feeder_head).tolist()]
-
     def _resume(self, now: SimTime) -> None:
         """Plan for the faults that had to wait, once their stopped plan has ended and no other fault unfolds."""
-        waiting = [i for i in self._incidents.values() if i.waits]
+        waiting = [i for i in self._all() if i.waits]
         if not waiting:
             return
         if any(self._trigger.state(head) not in _CALM for head in self._watch.head_signs()):
@@ -219,8 +220,10 @@ class FlisrDesk:
 
     def _open(self, device: int, now: SimTime) -> Incident:
         if device in self._incidents:
-            self._earlier.append(self._incidents.pop(device))
-        self._earlier = [i for i in self._earlier if not i.over]
+            earlier = self._incidents.pop(device)
+            earlier.waits &= earlier.repaired  # what is left to restore is the new fault's concern
+            self._earlier.append(earlier)
+        self._earlier = [i for i in self._earlier if not i.over or i.waits]
         before, demand = self._watch.closed_before, self._demand()
         incident = Incident(
             device,
@@ -235,13 +238,16 @@ class FlisrDesk:
     def _locate(self, incident: Incident, now: SimTime) -> Location:
         if incident.location is None:
             seen = self._observe(incident, now)
-            incident.location = locate(self._network, seen, self._settings.limits, device=incident.device)
+            incident.location = locate(
+                self._network, seen, self._settings.limits, device=incident.device, solver=self._short_circuit
+            )
+            self._distances.publish(self._name(incident), incident.location, now)
             self._note_location(incident, now)
         return incident.location
 
     def _plan(self, incident: Incident, now: SimTime) -> None:
         """Make the plan that is wanted now: restoration, or after repair the return to normal."""
-        if self._why_inhibited():
+        if self._why_inhibited() or self._unfolds(incident):
             incident.waits = True
             self._look_again = now + self._settings.settle_ms
             return
@@ -254,6 +260,13 @@ class FlisrDesk:
             return
         limits = self._settings.limits
         self._propose(incident, make_plan(self._network, seen, limits, location=location, solver=self._solver), now)
+
+    def _unfolds(self, incident: Incident) -> bool:
+        """Another fault of its own feeder, or after repair of any, is not located yet."""
+        states = {name: self._trigger.state(name) for name in heads_of(self._network)}
+        if incident.repaired:
+            return any(state not in _CALM for state in states.values())
+        return states.get(self._name(incident)) not in (*_CALM, None)
 
     def _propose(self, incident: Incident, plan: Plan, now: SimTime) -> None:
         if self._plans.course(plan.plan_id):  # refused at once, so made in the same instant
@@ -331,7 +344,7 @@ class FlisrDesk:
 
     def on_failed(self, course: Course, now: SimTime) -> None:
         """A plan's switch did not operate: plan anew without it, a limited number of times."""
-        for incident in list(self._incidents.values()):
+        for incident in self._all():
             if incident.plan_id != course.plan_id:
                 continue
             incident.failed.append(course.failed_switch)
@@ -358,13 +371,9 @@ class FlisrDesk:
 
     def _note_location(self, incident: Incident, now: SimTime) -> None:
         assert incident.location is not None
-        likely = incident.location.candidates[:3]
-        data = {
-            "zones": [candidate.name for candidate in likely],
-            "probabilities": [round(candidate.probability, 4) for candidate in likely],
-            "text": incident.location.sentence,
-        }
-        self._record(JournalEntry(now, "control_room", "location", self._name(incident), data))
+        self._record(
+            JournalEntry(now, "control_room", "location", self._name(incident), location_data(incident.location))
+        )
 
     def _name(self, incident: Incident) -> str:
         return self._network.switches.names[incident.device]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from twin.dms.flisr import Location, ZoneCandidate
+from twin.dms.flisr import FaultDistance, Location, ZoneCandidate
 from twin.timebase import SimTime
 
 
@@ -48,5 +48,7 @@ def restored(row: Mapping[str, Any]) -> Incident:
     candidates = tuple(
         ZoneCandidate(c["zone"], c["probability"], tuple(c["nodes"]), tuple(c["branches"])) for c in saved["candidates"]
     )
-    location = Location(saved["device"], candidates, tuple(saved["area"]), saved["sentence"])
+    places = tuple(FaultDistance(**place) for place in saved["places"])
+    found = (candidates, tuple(saved["area"]), saved["sentence"], places, tuple(saved["remarks"]))
+    location = Location(saved["device"], *found)
     return Incident(**{**row, "location": location})

@@ -14,7 +14,7 @@ from twin.dms.plan import Plan, PlanStep, StepAction
 from twin.journal import JournalEntry
 from twin.points.model import STEP_HIGHER, STEP_LOWER, CommandPhase, DoublePosition
 from twin.scada.authority import Originator, Role
-from twin.scada.command_model import Command
+from twin.scada.command_model import WITHDRAWN, Command
 from twin.scada.tags import Record
 from twin.timebase import NEVER, SimTime
 
@@ -88,6 +88,10 @@ class CommandTaker(Protocol):
         """Ask for an operation; returns its number, also if it was refused."""
         ...
 
+    def withdraw(self, command_id: int, reason: str, now: SimTime) -> bool:
+        """Take a command back whose operate has not been sent; False if it is too late."""
+        ...
+
 
 class PlanDesk:
     """All plans of the control room: proposed, waiting, running."""
@@ -135,7 +139,11 @@ class PlanDesk:
             self._end(course, PlanState.REJECTED, "rejected by the operator", now)
 
     def stop(self, plan_id: str, reason: str, now: SimTime) -> None:
-        """A running plan takes no further step; the command under way is not taken back."""
+        """A running plan takes no further step.
+
+        The command under way is taken back if its operate has not been sent; otherwise its outcome is awaited, and the
+        plan ends with it.
+        """
         course = self._courses[plan_id]
         if course.state is not PlanState.RUNNING or course.stop:
             return
@@ -143,6 +151,8 @@ class PlanDesk:
         if course.retry_at != NEVER:
             course.retry_at = NEVER
             self._end(course, PlanState.FAILED, f"stopped before step {course.next_step}: {reason}", now)
+        elif not self._path.withdraw(course.command_id, f"the plan is stopped: {reason}", now):
+            self._note_step(course, "awaited", now)
 
     def _chosen(self, plan_id: str) -> list[Course]:
         return [self._courses[name] for name in self.waiting if plan_id in (name, "all")]
@@ -154,7 +164,10 @@ class PlanDesk:
             course = self._courses.get(command.request.plan_id)
             if course is None or course.command_id != command.command_id or course.state is not PlanState.RUNNING:
                 continue
-            if self._succeeded(command):
+            if course.stop and command.rule == WITHDRAWN:
+                self._note_step(course, "withdrawn", now)
+                self._end(course, PlanState.FAILED, f"stopped before step {course.next_step}: {course.stop}", now)
+            elif self._succeeded(command):
                 self._note_step(course, "done", now)
                 course.retries = 0
                 self._advance(course, now)

@@ -136,6 +136,10 @@ class _StudyPath:
         self._outcomes.append(Command(self._last_id, request, float(value), CommandPhase.CONFIRMED))
         return self._last_id
 
+    def withdraw(self, command_id: int, reason: str, now: SimTime) -> bool:
+        """Too late: a command on a branch is carried out as it is given."""
+        return False
+
     def take_outcomes(self) -> list[Command]:
         """The commands since the last call."""
         taken, self._outcomes = self._outcomes, []

@@ -91,6 +91,8 @@ class NetworkWatch:
         self._reverse = points("fault_reverse")
         self._local = points("local")
         self._under_frequency = points("ufls_trip")
+        self._fault_phase_a = [points(f"fault_l{phase}_a") for phase in (1, 2, 3)]
+        self._fault_x_ohm = points("fault_x_ohm")
         self._p_kw = points("p_kw")
         self._q_kvar = points("q_kvar")
         operable = {d.equipment for d in definitions if d.quantity == "operate"}
@@ -187,6 +189,8 @@ class NetworkWatch:
             generation_kw=self.network.generators.p_kw.copy(),
             generation_kvar=self.network.generators.q_kvar.copy(),
             hold_off=self._forbidden(SwitchAction.CLOSE) & ~self._forbidden(SwitchAction.OPEN),
+            fault_phase_a=np.stack([_recorded(points, since) for points in self._fault_phase_a], axis=1),
+            fault_x_ohm=_recorded(self._fault_x_ohm, since),
         )
 
     def shed(self) -> Bools:
@@ -221,6 +225,13 @@ class NetworkWatch:
         self._indicated = np.array(state["indicated"], dtype=np.bool_)
         self.head_p_kw = np.array(state["head_p_kw"], dtype=np.float64)
         self.head_q_kvar = np.array(state["head_q_kvar"], dtype=np.float64)
+
+
+def _recorded(points: SwitchPoints, since: SimTime) -> Floats:
+    """What the relays have recorded after ``since``, NaN where nothing good."""
+    fresh = points.good() & (points.source_t_ms() >= since)
+    values: Floats = np.where(fresh, points.values(), np.nan)
+    return values
 
 
 def _plain(values: Floats) -> list[float | None]:

@@ -5,7 +5,7 @@ Addresses (IEC 60870-5-104): one common address a station; information object ad
 are when a point or a last bay is added:
 
     1000 + 10 s   position           2000 + 10 s + k   indications       3000 + k       node voltages
-    6000 + 10 s   command            3000 + 10 s + k   i_a, p_kw, q_kvar
+    6000 + 10 s   command            3000 + 10 s + k   i_a, p_kw, q_kvar; the fault record from k = 4
 
 From slot 100 on, the same again 10 000 higher. Devices that act on the voltage: see ``regulation``.
 """
@@ -36,6 +36,8 @@ _SLOTS = 100
 _PAGE = 10_000
 _INDICATIONS = ("fault_forward", "fault_reverse", "trip", "reclose_active", "lockout", "spring_charged", "local")
 _MEASURANDS = {"i_a": "A", "p_kw": "kW", "q_kvar": "kvar"}
+_FAULT_RECORD = {"fault_l1_a": "A", "fault_l2_a": "A", "fault_l3_a": "A", "fault_x_ohm": "ohm"}
+_FAULT_RECORD_FROM = 4
 
 
 def derive_points(network: Network, stations: tuple[Station, ...], options: DeriveOptions) -> PointMap:
@@ -43,7 +45,7 @@ def derive_points(network: Network, stations: tuple[Station, ...], options: Deri
 
     Each bay: position, command (select before operate, checked back by position), I, P and Q. At a line end also the
     fault passage in both directions; breakers also spring and local control; feeder heads also trip
-    and reclosing. Each node of the station: its voltage.
+    and reclosing, and what their relay recorded of the last fault. Each node of the station: its voltage.
     """
     maker = _PointMaker(network, options)
     return PointMap(point for station in stations if station.remote for point in maker.station(station))
@@ -90,6 +92,9 @@ class _PointMaker:
             order = _INDICATIONS.index(quantity)
             yield self._point(station, switch, slot, PointKind.SINGLE, quantity, order)
         is_head = bool(self.network.switches.feeder_head[row])
+        for order, (quantity, unit) in enumerate(_FAULT_RECORD.items() if is_head else ()):
+            place = _FAULT_RECORD_FROM + order
+            yield self._point(station, switch, slot, PointKind.MEASURAND, quantity, place, unit=unit)
         yield from under_frequency_points(station, slot, switch, is_head=is_head, options=self.options)
 
     def _indications(self, row: int) -> tuple[str, ...]:

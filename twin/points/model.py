@@ -156,6 +156,10 @@ QUANTITIES = (
     "fault_reverse",  # SINGLE: fault passage from the branch, into the node
     "trip",  # SINGLE: protection tripped the breaker (latched until the next close)
     "reclose_active",  # SINGLE: auto-reclose cycle in progress
+    "fault_l1_a",  # MEASURAND: current of phase L1 when the protection tripped last, A; L2 and L3 alike
+    "fault_l2_a",
+    "fault_l3_a",
+    "fault_x_ohm",  # MEASURAND: reactance of the fault loop then, ohm, positive into the branch
     "lockout",  # SINGLE: auto-reclose finished without success, breaker stays open
     "spring_charged",  # SINGLE: the drive has energy for the next operation
     "local",  # SINGLE: the bay is under local control, remote commands are refused

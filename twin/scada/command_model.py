@@ -38,6 +38,7 @@ class Trigger(Enum):
     OUTCOME_UNKNOWN = "position not known in time"
     NOT_EXECUTED = "position not reached in time"
     SESSION_LOST = "session lost"
+    WITHDRAWN = "withdrawn before the operate was sent"
 
 
 _P, _T = CommandPhase, Trigger
@@ -48,6 +49,7 @@ TRANSITIONS: Mapping[tuple[CommandPhase, Trigger], CommandPhase] = {
     (_P.REQUESTED, _T.STATION_REFUSED): _P.REFUSED,
     (_P.REQUESTED, _T.SELECT_LIMIT): _P.TIMED_OUT,
     (_P.REQUESTED, _T.SESSION_LOST): _P.FAILED,
+    (_P.REQUESTED, _T.WITHDRAWN): _P.REFUSED,
     (_P.SELECTED, _T.RULE_REFUSED): _P.REFUSED,
     (_P.SELECTED, _T.OPERATE_SENT): _P.EXECUTING,
     (_P.EXECUTING, _T.ACTIVATION_CONFIRMED): _P.ACTIVATED,
@@ -68,6 +70,9 @@ TRANSITIONS: Mapping[tuple[CommandPhase, Trigger], CommandPhase] = {
 """Every move there is. What is absent does not happen: a late or foreign reply changes nothing."""
 
 FINAL_PHASES = frozenset({_P.CONFIRMED, _P.REFUSED, _P.TIMED_OUT, _P.FAILED})
+WITHDRAWN = "withdrawn"
+"""The rule of a command that was taken back before its operate was sent."""
+
 UNDER_WAY = (_P.EXECUTING, _P.ACTIVATED, _P.TERMINATED)
 SILENT_PHASES = (_P.TERMINATED,)
 TRIGGER_OF_REPLY = {

@@ -23,6 +23,7 @@ from twin.scada.command_model import (
     TRANSITIONS,
     TRIGGER_OF_REPLY,
     UNDER_WAY,
+    WITHDRAWN,
     ActionKind,
     Command,
     CommandSettings,
@@ -117,6 +118,18 @@ class CommandPath:
         self._by_equipment[output.equipment] = command.command_id
         self._start(command, now)
         return command.command_id
+
+    def withdraw(self, command_id: int, reason: str, now: SimTime) -> bool:
+        """Take a command back, if its operate has not been sent yet: a selection is cancelled at the station.
+
+        False if it is too late: then the outcome comes as that of any command, from the feedback or at a time limit.
+        """
+        command = self._ledger.open.get(command_id)
+        if command is None or command.phase is not CommandPhase.REQUESTED:
+            return False
+        command.rule, command.cause = WITHDRAWN, reason
+        self._act(ActionKind.CANCEL, command)
+        return self._move(command, Trigger.WITHDRAWN, now)
 
     def check(
         self, target: str, value: float, originator: Originator, now: SimTime, *, reason: str = ""

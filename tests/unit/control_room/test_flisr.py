@@ -299,6 +299,35 @@ class TestLoadShedding:
         bench.run(90_000)
         assert bench.operated == [("S1", "open"), ("S2", "open"), ("CB_1", "close"), ("TIE", "close")]
 
+    def test_flisr__takes_back_a_selection_when_its_plan_is_stopped(self) -> None:
+        """The station of S1 has not answered the select: the command is withdrawn, and S1 stays where it is."""
+        bench = shedding_bench()
+        faulted(bench).run(7_000)
+        bench.mute = {bench.point["S1.position"].station}
+        bench.run(7_200)
+        shed(bench, "CB_2")
+        bench.run(7_400)
+        assert bench.outcomes() == ["running", "stopped before step 1: under-frequency relays have opened CB_2"]
+        assert [entry.data["state"] for entry in bench.lines("plan_step")] == ["started", "withdrawn"]
+        [given_up] = [e for e in bench.lines("command") if e.data["phase"] == "refused"]
+        assert given_up.data["rule"] == "withdrawn"
+        assert bench.room.front_end.commands.in_progress == ()
+        bench.mute = set()
+        bench.run(30_000)
+        assert bench.operated == []
+
+    def test_flisr__awaits_the_outcome_of_an_operation_when_its_plan_is_stopped(self) -> None:
+        """S1 is opening already and jams: the plan ends with what became of it."""
+        bench = shedding_bench()
+        bench.jammed = {"S1"}
+        faulted(bench).run(7_200)
+        shed(bench, "CB_2")
+        bench.run(60_000)
+        states = [entry.data["state"] for entry in bench.lines("plan_step")]
+        assert states == ["started", "awaited", "failed"]
+        assert bench.outcomes()[-1].startswith("step 1 failed: ")
+        assert bench.room.front_end.commands.in_progress == ()
+
     def test_flisr__goes_on_from_a_snapshot_while_it_waits(self) -> None:
         bench = shedding_bench()
         faulted(bench).run(7_300)

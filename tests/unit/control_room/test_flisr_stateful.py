@@ -136,9 +136,10 @@ class Plant(Bench):
                     shown[k] = "fault_reverse"
         for point in self.point.values():
             if point.quantity in ("fault_forward", "fault_reverse"):
-                name = f"{point.equipment}.{point.quantity}"
-                on = shown.get(self.row(point.equipment)) == point.quantity
-                self.tell(name, float(on))
+                row = self.row(point.equipment)
+                on = shown.get(row) == point.quantity
+                if on or state.energised[s.node[row]]:  # what is dead keeps what it shows
+                    self.tell(f"{point.equipment}.{point.quantity}", float(on))
         self.closed[head] = False
         self.trip(s.names[head])
         self.faults[line] = self.now

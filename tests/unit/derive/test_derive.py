@@ -97,6 +97,7 @@ def test_points__of_a_feeder_head(cigre: Derivation) -> None:
         "position": (1010, 31), "fault_forward": (2010, 30), "fault_reverse": (2011, 30), "trip": (2012, 30),
         "reclose_active": (2013, 30), "lockout": (2014, 30), "spring_charged": (2015, 30), "local": (2016, 30),
         "i_a": (3010, 36), "p_kw": (3011, 36), "q_kvar": (3012, 36), "operate": (6010, 46),
+        "fault_l1_a": (3014, 36), "fault_l2_a": (3015, 36), "fault_l3_a": (3016, 36), "fault_x_ohm": (3017, 36),
     }  # fmt: skip
     assert {p.address.common_address for p in points} == {2}
 
@@ -153,7 +154,7 @@ def test_points__addresses_are_unique_in_a_station_of_250_bays() -> None:
         b.line(f"L{i}", "N0", f"N{i}", length_km=1, r_ohm_per_km=1, x_ohm_per_km=1)
         b.switch(f"CB_{i}", SwitchKind.BREAKER, "N0", branch=f"L{i}", feeder_head=True)
     points = derive(b.build()).points
-    assert len(points) == 1 + 250 * 12
+    assert len(points) == 1 + 250 * 16
     assert points.point("CB_99.position").address.ioa == 1990
     assert points.point("CB_100.position").address.ioa == 11_000
 

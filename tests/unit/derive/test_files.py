@@ -200,7 +200,7 @@ def test_command__writes_and_counts(cigre: Derivation, tmp_path: Path) -> None:
     assert result.exit_code == 0
     first, *paths = result.output.splitlines()
     assert first == (
-        "cigre_mv: 15 stations, 15 telecontrolled, 263 points, 2 feeder relays, 1 reclosing, "
+        "cigre_mv: 15 stations, 15 telecontrolled, 271 points, 2 feeder relays, 1 reclosing, "
         "30 fault passage indicators, 32 zones"
     )
     assert [Path(path.strip()).name for path in paths] == FILES

@@ -48,12 +48,12 @@ def make_plan(
     settings = settings or FlisrSettings()
     location = location or locate(network, observation, settings, device=device)
     if not location.located:
-        return _no_plan(network, observation, location, (location.sentence,))
+        return _no_plan(network, observation, location, location.why)
     graph = zone_graph(network)
     observation = observation.at_peak()
     isolation = isolate(network, graph, observation, location)
     if isolation.problem:
-        why = (location.sentence, *isolation.remarks, f"No plan: {isolation.problem}")
+        why = (*location.why, *isolation.remarks, f"No plan: {isolation.problem}")
         return _no_plan(network, observation, location, why)
     return _Planner(network, graph, observation, settings, location, isolation, solver or power_flow(network)).plan()
 
@@ -179,7 +179,7 @@ class _Planner:
         return self._worth_it(self._as_plan(isolating, result))
 
     def _refuse(self, reason: str) -> Plan:
-        why = (self.location.sentence, *self.isolation.remarks, f"No plan: {reason}.")
+        why = (*self.location.why, *self.isolation.remarks, f"No plan: {reason}.")
         return _no_plan(self.network, self.observation, self.location, why)
 
     def _worth_it(self, plan: Plan) -> Plan:
@@ -261,7 +261,7 @@ class _Planner:
         self, result: SearchResult, restored: int, left: int, isolated: int, tolerated: tuple[str, ...]
     ) -> tuple[str, ...]:
         outcome = f"{restored} customers are supplied again; {left} stay without supply, {isolated} of them isolated."
-        sentences = [self.location.sentence, *self.isolation.remarks, outcome, *self._reasons(result.rejections)]
+        sentences = [*self.location.why, *self.isolation.remarks, outcome, *self._reasons(result.rejections)]
         if left > isolated and not result.rejections:
             sentences.append("No switch that could supply the rest can be used.")
         if not result.exhausted:

@@ -1,30 +1,31 @@
-"""Fault location from directional fault passage indicators.
+"""Fault location from directional fault passage indicators, and from the distance that the relay measured.
 
 The fault current of a radial feeder flows from the tripped device into the section at fault and no further.
 Every section is a hypothesis; the indicators speak for or against it, each with a probability of staying silent and
-of showing a current that was not there, so that one silent or one false indicator does not decide.
-Not for fault distance, and not for feeders operated in a ring.
+of showing a current that was not there, so that one silent or one false indicator does not decide. What the relay
+recorded of the currents weighs the sections by their distance (``distance``). Not for feeders operated in a ring.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from twin.dms.flisr.model import FlisrSettings, Location, Observation, ZoneCandidate
+from twin.dms.flisr.distance import BUSBAR_KM, Distance, distance
+from twin.dms.flisr.model import FaultDistance, FlisrSettings, Location, Observation, ZoneCandidate
 from twin.dms.zonegraph import ZoneGraph, zone_graph
 from twin.network.model import Bools, Network
 from twin.network.topology import zones
+from twin.solvers import ShortCircuit, short_circuit
 
-_BUSBAR_KM = 0.15
-"""Length of cable that fails as often as a substation's busbar (about 1 fault per 100 km of cable and year against 0.1
-to 0.2 per 100 stations)."""
+_P_BACKFEED = 0.4
+"""Probability that an indicator with generation behind it shows a current towards the feeder head for a fault there."""
 
-_P_BACKFEED = 0.1
-"""Probability that generation behind an indicator makes it show a current towards the feeder head."""
+_LIKELY = 0.01
+"""A place in a section less probable than this is not told."""
 
 _SAID_CANDIDATES = 3
 
@@ -50,14 +51,16 @@ def locate(
     settings: FlisrSettings | None = None,
     *,
     device: int | None = None,
+    solver: ShortCircuit | None = None,
 ) -> Location:
     """Rank the sections behind the tripped switch ``device`` (default: found from ``observation.tripped``).
 
     The area to isolate is the most probable group of sections that indicators can tell apart, joined by the
     next ones until the area holds the fault with ``settings.confidence``. Sections between its members belong
-    to it; if those are too many, the indications contradict each other and the fault is not located.
+    to it; if those are too many, the indications contradict each other and the fault is not located. Where the relay
+    has recorded the fault, ``solver`` (default: a new one) says what each distance would have given.
     """
-    return _Locator(network, zone_graph(network), observation, settings or FlisrSettings()).locate(device)
+    return _Locator(network, zone_graph(network), observation, settings or FlisrSettings(), solver).locate(device)
 
 
 def tripped_devices(graph: ZoneGraph, observation: Observation) -> tuple[int, ...]:
@@ -103,11 +106,20 @@ def _walk(graph: ZoneGraph, closed: np.ndarray[tuple[int], np.dtype[np.bool_]], 
 class _Locator:
     """One location; the parts share network, graph and observation."""
 
-    def __init__(self, network: Network, graph: ZoneGraph, observation: Observation, settings: FlisrSettings) -> None:
+    def __init__(
+        self,
+        network: Network,
+        graph: ZoneGraph,
+        observation: Observation,
+        settings: FlisrSettings,
+        solver: ShortCircuit | None,
+    ) -> None:
+        self._solver = solver
         self._network = network
         self._graph = graph
         self._seen = observation
         self._settings = settings
+        self._generating: list[bool] | None = None
 
     def locate(self, device: int | None) -> Location:
         devices = tripped_devices(self._graph, self._seen) if device is None else (device,)
@@ -126,20 +138,66 @@ class _Locator:
 
     def _weigh(self, tree: FeederTree) -> Location:
         name = self._network.switches.names[tree.device]
-        if len(tree.zone) > 1 and not self._seen.indication_valid[list(tree.switch[1:])].any():
-            return self._refuse(tree.device, f"no fault passage indicator behind {name} can be used")
-        if not self._any_indication(tree):
-            return self._without_indication(tree)
-        probability = self._probabilities(tree)
+        measured = self._distance(tree)
+        located = measured is not None and bool(measured.places)
+        blind = len(tree.zone) > 1 and not self._seen.indication_valid[list(tree.switch[1:])].any()
+        if blind and not located:
+            return self._remarked(
+                tree, measured, self._refuse(tree.device, f"no fault passage indicator behind {name} can be used")
+            )
+        if not blind and not self._any_indication(tree):
+            return self._remarked(tree, measured, self._without_indication(tree))
+        probability = self._probabilities(tree, measured)
         candidates = self._candidates(tree, probability)
-        area = self._area(tree, probability)
-        names = " or ".join(f"{c.name} ({c.probability:.0%})" for c in candidates[:_SAID_CANDIDATES])
-        joined = self._joined(tree, area)
-        if len(joined) - len(area) > self._settings.max_joining_sections:
-            return self._refuse(tree.device, f"the indications contradict each other: {names}", candidates)
-        area = joined
+        area = self._joined_area(tree, probability, by_section=located)
+        if not area:
+            names = " or ".join(f"{c.name} ({c.probability:.0%})" for c in candidates[:_SAID_CANDIDATES])
+            refusal = self._refuse(tree.device, f"the indications contradict each other: {names}", candidates)
+            return self._remarked(tree, measured, refusal)
         sentence = f"{name} tripped; the fault is in {self._describe(tree, area)} ({self._sum(probability, area):.0%})."
-        return Location(tree.device, candidates, tuple(tree.zone[i] for i in area), sentence)
+        found = Location(tree.device, candidates, tuple(tree.zone[i] for i in area), sentence)
+        return self._remarked(tree, measured, found)
+
+    def _joined_area(self, tree: FeederTree, probability: Sequence[float], *, by_section: bool) -> list[int]:
+        """The area with what lies between, empty if that is too much.
+
+        A distance tells sections apart that indicators do not; where it leaves several, they are isolated together.
+        """
+        apart = list(range(len(tree.zone)))
+        for group in ([apart] if by_section else []) + [self._groups(tree)]:
+            area = self._area(group, probability)
+            joined = self._joined(tree, area)
+            if len(joined) - len(area) <= self._settings.max_joining_sections:
+                return joined
+        return []
+
+    # --- distance ------------------------------------------------------------------------------------------------
+
+    def _distance(self, tree: FeederTree) -> Distance | None:
+        if self._seen.fault_phase_a is None:
+            return None
+        solver = self._solver or short_circuit(self._network)
+        return distance(self._network, self._graph, self._seen, self._settings, tree.device, tree.zone, solver)
+
+    def _remarked(self, tree: FeederTree, measured: Distance | None, found: Location) -> Location:
+        """``found`` with the places that it leaves at the measured distance."""
+        if measured is None:
+            return found
+        if not measured.places:
+            return replace(found, remarks=(measured.sentence,))
+        likely = {c.zone: c.probability for c in found.candidates if c.probability >= _LIKELY}
+        places = tuple(p for p in measured.places if p.zone in likely)
+        if not places:
+            others = ", ".join(str(place) for place in measured.places)
+            sentence = f"{measured.sentence}: that would be {others}, which the indicators contradict."
+            return replace(found, remarks=(sentence,))
+        places = tuple(sorted(places, key=lambda p: -likely[p.zone]))
+        return replace(found, places=places, remarks=(self._said_distance(tree, measured, places),))
+
+    def _said_distance(self, tree: FeederTree, measured: Distance, places: tuple[FaultDistance, ...]) -> str:
+        first = places[0]
+        far = f"{first.km:.2f} km (within {first.km_spread:.2f} km) from {self._network.switches.names[tree.device]}"
+        return f"{measured.sentence}: {far}, {' or '.join(str(place) for place in places)}."
 
     def _any_indication(self, tree: FeederTree) -> bool:
         rows = list(tree.switch)
@@ -162,11 +220,13 @@ class _Locator:
 
     # --- probabilities -----------------------------------------------------------------------------------------
 
-    def _probabilities(self, tree: FeederTree) -> list[float]:
-        """Posterior of each section: length as prior (long lines fault more often), indicators as evidence."""
+    def _probabilities(self, tree: FeederTree, measured: Distance | None) -> list[float]:
+        """Posterior of each section: length as prior (long lines fault more often), the rest as evidence."""
         likelihood = [0.0] * len(tree.zone)
         for i in range(1, len(tree.zone)):
             likelihood[i] = likelihood[tree.parent[i]] + self._evidence(tree, i)
+        if measured is not None:
+            likelihood = [value + math.log(m) for value, m in zip(likelihood, measured.likelihood, strict=True)]
         best = max(likelihood)
         weight = [w * math.exp(value - best) for w, value in zip(self._prior(tree), likelihood, strict=True)]
         return [w / sum(weight) for w in weight]
@@ -183,14 +243,25 @@ class _Locator:
         behind = math.log(1 - settings.p_silent if down[switch] else settings.p_silent)
         behind += math.log(settings.p_false if up[switch] else 1 - settings.p_false)
         elsewhere = math.log(settings.p_false if down[switch] else 1 - settings.p_false)
-        elsewhere += math.log(_P_BACKFEED if up[switch] else 1 - _P_BACKFEED)
+        backfeed = _P_BACKFEED if self._generates_behind(tree)[i] else settings.p_false
+        elsewhere += math.log(backfeed if up[switch] else 1 - backfeed)
         return behind - elsewhere
+
+    def _generates_behind(self, tree: FeederTree) -> list[bool]:
+        """Per section: there are generating units in it or behind it, which feed faults elsewhere."""
+        if self._generating is None:
+            units = self._network.generators.node
+            at = np.bincount(self._graph.node_zone[units], minlength=self._graph.n) > 0
+            self._generating = [bool(at[zone]) for zone in tree.zone]
+            for i in range(len(tree.zone) - 1, 0, -1):
+                self._generating[tree.parent[i]] |= self._generating[i]
+        return self._generating
 
     def _prior(self, tree: FeederTree) -> list[float]:
         """How often a section fails before anything is seen: by its line length, a busbar like a short cable."""
         lines = self._network.lines
         km = np.bincount(self._graph.branch_zone[: lines.n], weights=lines.length_km, minlength=self._graph.n)
-        return [_BUSBAR_KM + float(length) for length in km[list(tree.zone)]]
+        return [BUSBAR_KM + float(length) for length in km[list(tree.zone)]]
 
     def _groups(self, tree: FeederTree) -> list[int]:
         """Per section the first section of those that no usable indicator tells apart from it."""
@@ -199,9 +270,8 @@ class _Locator:
             group[i] = i if self._seen.indication_valid[tree.switch[i]] else group[tree.parent[i]]
         return group
 
-    def _area(self, tree: FeederTree, probability: Sequence[float]) -> list[int]:
+    def _area(self, group: Sequence[int], probability: Sequence[float]) -> list[int]:
         """The sections to isolate: whole groups, most probable first, until ``confidence`` is reached."""
-        group = self._groups(tree)
         total: dict[int, float] = {}
         for i, leader in enumerate(group):
             total[leader] = total.get(leader, 0.0) + probability[i]

@@ -40,6 +40,15 @@ class FlisrSettings(BaseModel):
     p_silent: float = Field(default=0.02, gt=0, lt=0.5, description="Probability that an indicator misses a fault")
     p_false: float = Field(default=0.005, gt=0, lt=0.5, description="Probability that an indicator shows a false one")
     confidence: float = Field(default=0.9, gt=0.5, lt=1, description="Probability that the area holds the fault")
+    reactance_error: float = Field(
+        default=0.05, gt=0, le=0.5, description="Standard deviation of a measured fault reactance against the model"
+    )
+    reactance_error_ohm: float = Field(
+        default=0.02, gt=0, le=10, description="What is added to the error of a measured fault reactance, ohm"
+    )
+    current_error: float = Field(
+        default=0.1, gt=0, le=0.5, description="Standard deviation of a measured fault current against the model"
+    )
     max_joining_sections: int = Field(
         default=1, ge=0, description="Most improbable sections between probable ones that are isolated with them"
     )
@@ -101,7 +110,9 @@ class Observation:
     or failed, not to be operated; ``hold_off``: tagged for live-line work (None: nowhere): it may be opened, but not
     closed, and what it fed before the fault must not be energised again. ``faulted`` are zones with another fault,
     known or possible: they stay dead as well. ``peak_factor`` per consumer: the highest demand to come while the plan
-    stands, over the present one (None: 1 for all).
+    stands, over the present one (None: 1 for all). ``fault_phase_a`` (n, 3) and ``fault_x_ohm`` are what the relay
+    of each switch recorded of this fault: phase currents, and the reactance of the loop into the branch (NaN or None:
+    nothing).
     Per consumer: ``p_kw``/``q_kvar``, the demand estimated for just before the fault.
     Per generating unit: ``generation_kw``/``generation_kvar`` then (None: none). Units that lost their supply
     are taken as staying off while the plan is carried out. ``tap_position`` per transformer (None: as built).
@@ -126,6 +137,8 @@ class Observation:
     hold_off: Bools | None = None
     faulted: tuple[int, ...] = ()
     peak_factor: Floats | None = None
+    fault_phase_a: Floats | None = None
+    fault_x_ohm: Floats | None = None
 
     @property
     def held_off(self) -> Bools:
@@ -200,17 +213,48 @@ class ZoneCandidate:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultDistance:
+    """A place at the distance that was measured: on ``branch``, ``km_from_node`` behind ``node``.
+
+    ``km_low`` to ``km_high`` is the part of the branch that the measurement does not exclude. ``km`` counts from the
+    feeder head, known within ``km_spread``; ``zone`` is the section that it lies in.
+    """
+
+    branch: str
+    node: str
+    km_from_node: float
+    km_low: float
+    km_high: float
+    km: float
+    km_spread: float
+    zone: int
+
+    def __str__(self) -> str:
+        within = f"{self.km_low:.2f} to {self.km_high:.2f} km"
+        return f"in {self.branch} {self.km_from_node:.2f} km from {self.node} ({within})"
+
+
+@dataclass(frozen=True, slots=True)
 class Location:
     """Where the fault is thought to be.
 
     ``device`` is the tripped switch (row), ``candidates`` are ranked, ``area`` holds the zones to isolate
-    (connected, empty when ``located`` is False), ``sentence`` says how it was found or why not.
+    (connected, empty when ``located`` is False), ``sentence`` says how it was found or why not. ``places`` are all
+    places at the measured distance that the indicators do not exclude, the section that is most probable first;
+    ``remarks`` are sentences on that.
     """
 
     device: int
     candidates: tuple[ZoneCandidate, ...]
     area: tuple[int, ...]
     sentence: str
+    places: tuple[FaultDistance, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """All sentences."""
+        return (self.sentence, *self.remarks)
 
     @property
     def located(self) -> bool:

@@ -1,5 +1,6 @@
 """Short circuits on sequence networks: any fault on any topology, one or many."""
 
+from twin.solvers.short_circuit.loop import loop_impedance_ohm, loop_reactance_ohm
 from twin.solvers.short_circuit.settings import (
     FaultPointError,
     InconsistentPhaseShiftError,
@@ -16,4 +17,6 @@ __all__ = [
     "SequenceShortCircuit",
     "ShortCircuitSettings",
     "StandardCurrents",
+    "loop_impedance_ohm",
+    "loop_reactance_ohm",
 ]
