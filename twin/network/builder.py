@@ -136,6 +136,7 @@ class NetworkBuilder:
         tap_max: int = 0,
         tap_neutral: int = 0,
         tap_step_percent: float = 0.0,
+        tap_angle_deg: float = 0.0,
         tap_position: int = 0,
         vector_group: str = "",
         vk0_percent: float = NAN,
@@ -305,7 +306,8 @@ class _Compiler:
         rated = ("s_kva", "v_from_kv", "v_to_kv", "vk_percent", "vkr_percent", "p_iron_kw", "i0_percent")
         neutral = ("rn_from_ohm", "xn_from_ohm", "rn_to_ohm", "xn_to_ohm", "k_sc", "pt_percent")
         earth = ("vk0_percent", "vkr0_percent", "mag0_percent", "mag0_rx", "si0_from", *neutral)
-        transformer = {k: f("transformer", k) for k in (*rated, "shift_deg", "tap_step_percent", *earth)}
+        tap = ("tap_step_percent", "tap_angle_deg")
+        transformer = {k: f("transformer", k) for k in (*rated, "shift_deg", *tap, *earth)}
         ratings = ("v_rated_kv", "cos_phi", "xdss_pu", "r_sc_ohm", "pg_percent")
         machine = (*ratings, "r0_ohm", "x0_ohm", "lrc_pu", "rx_sc", "i_sc_pu")
         taps = ("tap_side", "tap_min", "tap_max", "tap_neutral", "tap_position")

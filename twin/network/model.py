@@ -98,7 +98,8 @@ class PowerTransformers:
     """Two windings, ``node_from`` is the high-voltage side.
 
     ``vk_percent``/``vkr_percent`` refer to ``s_kva``. ``tap_side`` is 0 for high, 1 for low voltage;
-    ``tap_position`` is the initial one. ``shift_deg`` is by how much the low side lags.
+    ``tap_position`` is the initial one. ``shift_deg`` is by how much the low side lags, at the neutral tap. The voltage
+    that a tap adds leads that of its winding by ``tap_angle_deg``: 0 for a ratio, 90 for a quadrature booster.
 
     For short circuits: ``vector_group`` such as ``YNd`` or ``Dyn`` (clock number optional, empty where unknown);
     ``vk0_percent``/``vkr0_percent`` of the zero sequence, ``mag0_percent`` its magnetising impedance in percent of
@@ -125,6 +126,7 @@ class PowerTransformers:
     tap_max: Ints
     tap_neutral: Ints
     tap_step_percent: Floats
+    tap_angle_deg: Floats
     tap_position: Ints
     vector_group: tuple[str, ...]
     vk0_percent: Floats

@@ -1,8 +1,8 @@
 """Reads a pandapower net into a compiled network.
 
-pandapower is a file format here: its tables are read once, nothing is solved. Only balanced networks
-of lines, two-winding transformers, loads, generators, static generators, shunts, switches and external grids are
-taken; everything else in service is a finding, and all findings are raised at once.
+pandapower is a file format here: its tables are read once, nothing is solved. Balanced networks of lines,
+two-winding transformers, loads, motors, generators, static generators, storages, shunts, switches and external grids
+are taken; everything else in service is a finding, and all findings are raised at once.
 
 What pandapower does not know follows stated rules, see :class:`LoaderOptions`.
 """
@@ -18,9 +18,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from twin.errors import Blame, TwinError
 from twin.network.builder import NetworkBuilder
 from twin.network.model import Network, SwitchKind
+from twin.network.pandapower_tables import Row, in_service, rows_of
+from twin.network.pandapower_units import units_of
+from twin.network.pandapower_validation import (
+    SWITCH_KINDS,
+    Finding,
+    UnsupportedNetworkError,
+    validate_pandapower,
+    zip_shares,
+)
 from twin.network.switchgear import (
     MEDIUM_VOLTAGE_KV,
     BranchDraft,
@@ -33,42 +41,11 @@ from twin.network.switchgear import (
     unique,
 )
 
+__all__ = ["Finding", "LoaderOptions", "UnsupportedNetworkError", "load_pandapower", "validate_pandapower"]
+
 NAN = math.nan
 NO_RATING_A = 1e6
 """The current rating of a line whose file gives none (or one above 1 MA)."""
-
-_LISTED = 20
-_UNSUPPORTED = (
-    "motor",
-    "asymmetric_load",
-    "asymmetric_sgen",
-    "storage",
-    "svc",
-    "ssc",
-    "vsc",
-    "tcsc",
-    "trafo3w",
-    "impedance",
-    "dcline",
-    "ward",
-    "xward",
-    "bus_dc",
-    "line_dc",
-    "load_dc",
-    "source_dc",
-    "vsc_stacked",
-    "vsc_bipolar",
-)
-_SWITCH_KINDS = {
-    "CB": SwitchKind.BREAKER,
-    "LBS": SwitchKind.LOAD_BREAK_SWITCH,
-    "LS": SwitchKind.LOAD_BREAK_SWITCH,
-    "": SwitchKind.LOAD_BREAK_SWITCH,
-    "DS": SwitchKind.DISCONNECTOR,
-    "FU": SwitchKind.FUSE,
-}
-_SHARES = (("p", "current", "i"), ("p", "impedance", "z"), ("q", "current", "i"), ("q", "impedance", "z"))
-"""Of P or Q, the word here, the letter in the columns of pandapower."""
 
 _LOAD_CLASSES = (
     (re.compile(r"industr", re.IGNORECASE), "industrial"),
@@ -109,31 +86,6 @@ class LoaderOptions(BaseModel):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that keeps a pandapower net from being loaded: which row, and why."""
-
-    table: str
-    row: int
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.table} {self.row}: {self.text}"
-
-
-class UnsupportedNetworkError(TwinError):
-    """A pandapower net holds what is not supported; carries all findings, its sentence lists the first of them."""
-
-    blame = Blame.SCENARIO
-
-    def __init__(self, network: str, findings: tuple[Finding, ...]) -> None:
-        self.network = network
-        self.findings = findings
-        listed = "; ".join(str(finding) for finding in findings[:_LISTED])
-        more = f"; and {len(findings) - _LISTED} more" if len(findings) > _LISTED else ""
-        super().__init__(f"network {network} cannot be loaded from pandapower: {listed}{more}")
-
-
 def load_pandapower(net: Any, *, name: str, options: LoaderOptions | None = None) -> Network:
     """The compiled network of a pandapower net.
 
@@ -152,189 +104,6 @@ def load_pandapower(net: Any, *, name: str, options: LoaderOptions | None = None
     return _Loader(net, name, options or LoaderOptions()).load()
 
 
-# --- rows ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One row of a pandapower table, with defaults for what is absent or not a number."""
-
-    index: int
-    values: dict[str, Any]
-
-    def number(self, key: str, default: float = 0.0) -> float:
-        value = self.values.get(key)
-        if value is None or value != value:
-            return default
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            return default
-
-    def text(self, key: str) -> str:
-        value = self.values.get(key)
-        return value.strip() if isinstance(value, str) else ""
-
-    def whole(self, key: str) -> int:
-        return int(self.values[key])
-
-    def flag(self, key: str, default: bool = True) -> bool:
-        value = self.values.get(key)
-        return default if value is None or value != value else bool(value)
-
-
-def _rows(net: Any, table: str) -> Iterator[_Row]:
-    frame = net.get(table)
-    if frame is None or not hasattr(frame, "columns"):
-        return
-    columns = [str(column) for column in frame.columns]
-    for index, *values in frame.astype(object).itertuples(name=None):
-        yield _Row(int(index), dict(zip(columns, values, strict=True)))
-
-
-def _in_service(net: Any, table: str) -> Iterator[_Row]:
-    return (row for row in _rows(net, table) if row.flag("in_service"))
-
-
-# --- validation ------------------------------------------------------------------------------------------------
-
-
-def validate_pandapower(net: Any) -> tuple[Finding, ...]:
-    """Everything that keeps ``net`` from being loaded, in the order of its tables; empty if nothing does."""
-    checks = (_unsupported, _bus_findings, _line_findings, _transformer_findings)
-    more = (_switch_findings, _load_findings, _source_findings)
-    return tuple(finding for check in (*checks, *more) for finding in check(net))
-
-
-def _unsupported(net: Any) -> Iterator[Finding]:
-    for table in _UNSUPPORTED:
-        for row in _in_service(net, table):
-            yield Finding(table, row.index, "this kind of element is not supported")
-
-
-def _bus_findings(net: Any) -> Iterator[Finding]:
-    for row in _in_service(net, "bus"):
-        if not row.number("vn_kv") > 0:
-            yield Finding("bus", row.index, "vn_kv is not a positive voltage")
-
-
-def _dangling(net: Any, table: str, keys: tuple[str, ...], row: _Row) -> Iterator[Finding]:
-    for key in keys:
-        if row.number(key, -1) not in net.bus.index:
-            yield Finding(table, row.index, f"{key} {row.values.get(key)} is not a bus")
-
-
-def _line_findings(net: Any) -> Iterator[Finding]:
-    for row in _in_service(net, "line"):
-        yield from _dangling(net, "line", ("from_bus", "to_bus"), row)
-        if row.values["from_bus"] == row.values["to_bus"]:
-            yield Finding("line", row.index, "starts and ends at the same bus")
-        for key in ("length_km", "r_ohm_per_km", "x_ohm_per_km"):
-            if not math.isfinite(row.number(key, NAN)):
-                yield Finding("line", row.index, f"{key} is missing")
-        if row.number("r_ohm_per_km") == row.number("x_ohm_per_km") == 0 or row.number("length_km") == 0:
-            yield Finding("line", row.index, "has no impedance; make it a closed bus-bus switch")
-
-
-def _transformer_findings(net: Any) -> Iterator[Finding]:
-    for row in _in_service(net, "trafo"):
-        yield from _dangling(net, "trafo", ("hv_bus", "lv_bus"), row)
-        for key in ("sn_mva", "vn_hv_kv", "vn_lv_kv", "vk_percent"):
-            if not row.number(key) > 0:
-                yield Finding("trafo", row.index, f"{key} is not a positive number")
-        if row.number("i0_percent") < 0:
-            yield Finding(
-                "trafo", row.index, "i0_percent is negative, a capacitive magnetising current is not supported"
-            )
-        yield from _tap_findings(row)
-
-
-def _tap_findings(row: _Row) -> Iterator[Finding]:
-    if row.text("tap_changer_type") not in ("", "Ratio", "None"):
-        yield Finding("trafo", row.index, f"tap changer {row.text('tap_changer_type')} is not supported, only Ratio")
-    if row.number("tap_step_degree") != 0:
-        yield Finding("trafo", row.index, "tap_step_degree must be empty, phase shifting taps are not supported")
-    if row.flag("tap_dependency_table", default=False):
-        yield Finding("trafo", row.index, "tap dependency tables are not supported")
-    if row.number("tap2_pos") != row.number("tap2_neutral"):
-        yield Finding("trafo", row.index, "a second tap changer is not supported")
-    for key in ("tap_pos", "tap_neutral", "tap_min", "tap_max"):
-        if row.number(key) % 1:
-            yield Finding("trafo", row.index, f"{key} {row.number(key)} is not a whole number")
-
-
-def _switch_findings(net: Any) -> Iterator[Finding]:
-    for row in _rows(net, "switch"):
-        if row.text("type") not in _SWITCH_KINDS:
-            yield Finding("switch", row.index, f"type {row.text('type')} is none of CB, LBS, LS, DS, FU")
-        if row.text("et") == "b":
-            yield from _bus_switch_findings(net, row)
-        else:
-            yield from _branch_switch_findings(net, row)
-
-
-def _bus_switch_findings(net: Any, row: _Row) -> Iterator[Finding]:
-    yield from _dangling(net, "switch", ("bus", "element"), row)
-    if row.values["bus"] == row.values["element"]:
-        yield Finding("switch", row.index, "joins a bus to itself")
-    if row.number("z_ohm") > 0:
-        yield Finding("switch", row.index, "a bus-bus switch with impedance is not supported")
-
-
-def _branch_switch_findings(net: Any, row: _Row) -> Iterator[Finding]:
-    table, ends = {"l": ("line", ("from_bus", "to_bus")), "t": ("trafo", ("hv_bus", "lv_bus"))}.get(
-        row.text("et"), ("", ())
-    )
-    if not table:
-        yield Finding("switch", row.index, f"element type {row.text('et')!r} is none of b, l, t")
-    elif row.whole("element") not in net[table].index:
-        yield Finding("switch", row.index, f"refers to {table} {row.whole('element')}, which is not there")
-    elif row.whole("bus") not in [int(net[table].at[row.whole("element"), end]) for end in ends]:
-        yield Finding(
-            "switch", row.index, f"stands at bus {row.whole('bus')}, which is no end of {table} {row.whole('element')}"
-        )
-
-
-def _load_findings(net: Any) -> Iterator[Finding]:
-    for table in ("load", "sgen", "gen", "shunt"):
-        for row in _in_service(net, table):
-            yield from _dangling(net, table, ("bus",), row)
-    for row in _in_service(net, "load"):
-        shares = _zip_shares(row)
-        for of in "pq":
-            z, i = shares[f"{of}_impedance_share"], shares[f"{of}_current_share"]
-            if min(z, i) < 0 or z + i > 1:
-                yield Finding("load", row.index, f"its shares of {of.upper()}, {z:g} and {i:g}, are not within 0 and 1")
-    for row in _in_service(net, "gen"):
-        if not row.number("vm_pu") > 0:
-            yield Finding("gen", row.index, "vm_pu is not a positive voltage")
-        if row.flag("slack", default=False):
-            yield Finding("gen", row.index, "a generator as slack is not supported; make it an external grid")
-    for row in _in_service(net, "shunt"):
-        step, most = row.number("step", 1.0), max(row.number("max_step", 1.0), row.number("step", 1.0))
-        if step % 1 or most % 1 or step < 0:
-            yield Finding("shunt", row.index, f"step {step:g} of {most:g} is not a number of steps")
-
-
-def _zip_shares(row: _Row) -> dict[str, float]:
-    """The shares of a load, from the columns by P and Q or, in older files, from those for both."""
-    return {
-        f"{of}_{word}_share": row.number(f"const_{letter}_{of}_percent", row.number(f"const_{letter}_percent")) / 100
-        for of, word, letter in _SHARES
-    }
-
-
-def _source_findings(net: Any) -> Iterator[Finding]:
-    sources = list(_in_service(net, "ext_grid"))
-    for row in sources:
-        yield from _dangling(net, "ext_grid", ("bus",), row)
-    if not sources:
-        yield Finding("ext_grid", 0, "the network has no external grid in service")
-
-
-# --- loading ---------------------------------------------------------------------------------------------------
-
-
 @dataclass
 class _Loader:
     """Carries rows of a validated net into a builder, table by table."""
@@ -350,7 +119,7 @@ class _Loader:
 
     def load(self) -> Network:
         self.builder = NetworkBuilder(self.name, frequency_hz=float(self.net.f_hz))
-        self.v_kv = {row.index: row.number("vn_kv") for row in _in_service(self.net, "bus")}
+        self.v_kv = {row.index: row.number("vn_kv") for row in in_service(self.net, "bus")}
         self._nodes()
         self._sources()
         self._lines()
@@ -361,8 +130,8 @@ class _Loader:
         self._shunts()
         return self.builder.build()
 
-    def _at_live_bus(self, table: str) -> Iterator[_Row]:
-        return (row for row in _in_service(self.net, table) if row.whole("bus") in self.v_kv)
+    def _at_live_bus(self, table: str) -> Iterator[Row]:
+        return (row for row in in_service(self.net, table) if row.whole("bus") in self.v_kv)
 
     def _nodes(self) -> None:
         places = _coordinates(self.net)
@@ -394,7 +163,7 @@ class _Loader:
 
     def _lines(self) -> None:
         keep = self.options.out_of_service_lines == "open"
-        for row in _rows(self.net, "line"):
+        for row in rows_of(self.net, "line"):
             ends = row.whole("from_bus"), row.whole("to_bus")
             served = row.flag("in_service")
             if not (served or keep) or not all(bus in self.v_kv for bus in ends):
@@ -405,7 +174,7 @@ class _Loader:
             if not served:
                 self.switches.append(SwitchDraft(SwitchKind.LOAD_BREAK_SWITCH, ends[1], name, closed=False))
 
-    def _line(self, name: str, row: _Row, ends: tuple[int, int]) -> None:
+    def _line(self, name: str, row: Row, ends: tuple[int, int]) -> None:
         systems = row.number("parallel", 1.0)
         rating_a = row.number("max_i_ka", math.inf) * 1e3 * systems * row.number("df", 1.0)
         r, x = row.number("r_ohm_per_km") / systems, row.number("x_ohm_per_km") / systems
@@ -429,19 +198,20 @@ class _Loader:
 
     def _transformers(self) -> None:
         number = 0
-        for row in _in_service(self.net, "trafo"):
+        for row in in_service(self.net, "trafo"):
             ends = row.whole("hv_bus"), row.whole("lv_bus")
             if all(bus in self.v_kv for bus in ends):
                 number += 1
                 self._transformer(f"TR_{number}", row, ends)
 
-    def _transformer(self, name: str, row: _Row, ends: tuple[int, int]) -> None:
+    def _transformer(self, name: str, row: Row, ends: tuple[int, int]) -> None:
         """``df`` scales the rating; the percentages follow, so that the impedance in ohm stays."""
         units, derating = row.number("parallel", 1.0), row.number("df", 1.0)
         self.transformers[row.index] = BranchDraft(name, *ends, is_line=False)
         self._seed(ends[1])
         neutral = int(row.number("tap_neutral"))
         position = int(row.number("tap_pos", neutral))
+        ideal = row.text("tap_changer_type") == "Ideal"
         self.builder.transformer(
             name,
             f"N{ends[0]}",
@@ -453,12 +223,13 @@ class _Loader:
             vkr_percent=row.number("vkr_percent") * derating,
             p_iron_kw=row.number("pfe_kw") * units,
             i0_percent=row.number("i0_percent") / derating,
-            shift_deg=row.number("shift_degree"),
+            shift_deg=row.number("shift_degree") + (_ideal_shift_deg(row, position - neutral) if ideal else 0.0),
             tap_side=1 if row.text("tap_side") == "lv" else 0,
             tap_min=int(row.number("tap_min", min(neutral, position))),
             tap_max=int(row.number("tap_max", max(neutral, position))),
             tap_neutral=neutral,
-            tap_step_percent=row.number("tap_step_percent"),
+            tap_step_percent=0.0 if ideal else row.number("tap_step_percent"),
+            tap_angle_deg=row.number("tap_step_degree"),
             tap_position=position,
             vector_group=row.text("vector_group"),
             vk0_percent=row.number("vk0_percent", NAN) * derating,
@@ -483,13 +254,13 @@ class _Loader:
             )
 
     def _switchgear(self) -> SwitchgearDraft:
-        read = [draft for row in _rows(self.net, "switch") if (draft := self._switch(row)) is not None]
+        read = [draft for row in rows_of(self.net, "switch") if (draft := self._switch(row)) is not None]
         branches = (*self.lines.values(), *self.transformers.values())
         return SwitchgearDraft(branches, (*read, *self.switches), tuple(self.seeds))
 
-    def _switch(self, row: _Row) -> SwitchDraft | None:
+    def _switch(self, row: Row) -> SwitchDraft | None:
         bus, element = row.whole("bus"), row.whole("element")
-        kind, closed = _SWITCH_KINDS[row.text("type")], row.flag("closed")
+        kind, closed = SWITCH_KINDS[row.text("type")], row.flag("closed")
         if row.text("et") == "b":
             both = bus in self.v_kv and element in self.v_kv
             return SwitchDraft(kind, bus, other_bus=element, closed=closed) if both else None
@@ -519,7 +290,7 @@ class _Loader:
                 q_kvar=row.number("q_mvar") * scaling,
                 customers=self._customers(p_kw, load_class),
                 load_class=load_class,
-                **_zip_shares(row),
+                **zip_shares(row),
             )
 
     def _consumer_name(self, given: str, number: int) -> str:
@@ -535,32 +306,9 @@ class _Loader:
         return max(1, round(p_kw / per_customer))
 
     def _generators(self) -> None:
-        """Static generators, then those that hold a voltage."""
-        number = 0
-        for number, row in enumerate(self._at_live_bus("sgen"), start=1):
-            scaling = row.number("scaling", 1.0) * 1e3
-            self.builder.generator(
-                f"G_{number}",
-                f"N{row.whole('bus')}",
-                p_kw=row.number("p_mw") * scaling,
-                q_kvar=row.number("q_mvar") * scaling,
-                s_kva=row.number("sn_mva", NAN) * 1e3,
-                kind=_generator_kind(row.text("type")),
-                **_machine(row),
-            )
-
-        for at, row in enumerate(self._at_live_bus("gen"), start=number + 1):
-            scaling = row.number("scaling", 1.0) * 1e3
-            self.builder.generator(
-                f"G_{at}",
-                f"N{row.whole('bus')}",
-                p_kw=row.number("p_mw") * scaling,
-                s_kva=row.number("sn_mva", NAN) * 1e3,
-                kind=_generator_kind(row.text("type")),
-                v_set_pu=row.number("vm_pu"),
-                q_min_kvar=row.number("min_q_mvar", -math.inf) * 1e3,
-                q_max_kvar=row.number("max_q_mvar", math.inf) * 1e3,
-            )
+        live = ((bus, unit) for bus, unit in units_of(self.net) if bus in self.v_kv)
+        for number, (bus, unit) in enumerate(live, start=1):
+            self.builder.generator(f"G_{number}", f"N{bus}", **unit)
 
     def _shunts(self) -> None:
         for number, row in enumerate(self._at_live_bus("shunt"), start=1):
@@ -586,31 +334,24 @@ def _load_class(described: str, name: str) -> str:
     return "residential"
 
 
-def _generator_kind(given: str) -> str:
-    known = {"wp": "wind", "wka": "wind", "wind": "wind", "": "other", "pv": "pv", "wye": "other", "delta": "other"}
-    return known.get(given.lower(), given.lower().replace(" ", "_"))
+def _ideal_shift_deg(row: Row, steps: int) -> float:
+    """What an ideal phase shifter adds at its present tap, at which it stays."""
+    side = -1 if row.text("tap_side") == "lv" else 1
+    if row.number("tap_step_degree"):
+        return side * steps * row.number("tap_step_degree")
+    return side * 2 * math.degrees(math.asin(steps * row.number("tap_step_percent") / 200))
 
 
-def _neutral(row: _Row, units: float) -> dict[str, Any]:
+def _neutral(row: Row, units: float) -> dict[str, Any]:
     """The impedance between neutral and earth; of the high side where that is the earthed one."""
     side = "from" if re.match(r"(YN|ZN)", row.text("vector_group")) else "to"
     return {f"rn_{side}_ohm": row.number("rn_ohm") / units, f"xn_{side}_ohm": row.number("xn_ohm") / units}
 
 
-def _machine(row: _Row) -> dict[str, Any]:
-    """Short-circuit data of a static generator; one that states none stays unknown."""
-    kind = row.text("generator_type")
-    if kind == "async":
-        return {"machine": "asynchronous", "lrc_pu": row.number("lrc_pu", NAN), "rx_sc": row.number("rx", NAN)}
-    if kind in ("", "current_source") and row.number("k", NAN) >= 0:
-        return {"machine": "converter", "i_sc_pu": row.number("k")}
-    return {}
-
-
 def _coordinates(net: Any) -> dict[int, tuple[float, float]]:
     """Bus coordinates from ``bus.geo`` (GeoJSON points) or, in older files, ``bus_geodata``."""
-    places = {row.index: (row.number("x", NAN), row.number("y", NAN)) for row in _rows(net, "bus_geodata")}
-    for row in _rows(net, "bus"):
+    places = {row.index: (row.number("x", NAN), row.number("y", NAN)) for row in rows_of(net, "bus_geodata")}
+    for row in rows_of(net, "bus"):
         point = _geojson_point(row.values.get("geo"))
         if point is not None:
             places[row.index] = point

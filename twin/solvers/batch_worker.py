@@ -17,6 +17,7 @@ from twin.solvers.power_grid_model import LEAST_V_PU
 from twin.solvers.sweep import SweepPowerFlow, arrays
 from twin.solvers.sweep.many import solve_block
 from twin.solvers.sweep.power_flow import MAX_ITERATIONS, TOLERANCE_PU
+from twin.solvers.transformer_taps import off_the_clock
 
 _NODE_QUANTITIES = ("v_pu", "energised", "angle_rad")
 _BRANCH_QUANTITIES = ("p_from_kw", "q_from_kvar", "i_from_a", "p_to_kw", "q_to_kvar", "i_to_a", "loading")
@@ -36,7 +37,7 @@ class BatchWorker:
         self._branches = arrays.branches_of(network, network.transformers.tap_position)
         self._tree, self._flow = arrays.tree_for(network), arrays.flow_for(network)
         self._loops = arrays.loops_for(network)
-        self._holds = bool(self._grid.generator_set.any())
+        self._single_only = bool(self._grid.generator_set.any() or off_the_clock(network).any())
         self._single: PowerFlow | None = None
 
     def block(self, start: int, stop: int) -> Block:
@@ -70,7 +71,7 @@ class BatchWorker:
     def _sweep(self, inputs: dict[str, NDArray[Any]], values: dict[str, NDArray[Any]], n: int) -> Bools:
         """Solve what the sweep can; the cases that it solved."""
         solved = np.zeros(n, dtype=np.bool_)
-        if self._holds or len(inputs["tap_position"]) > 1 or len(inputs["shunt_steps"]) > 1:
+        if self._single_only or len(inputs["tap_position"]) > 1 or len(inputs["shunt_steps"]) > 1:
             return solved
         arrays.set_taps(self._branches, self._network, inputs["tap_position"][0])
         self._grid.shunt_y[:] = arrays.shunts_of(self._network, inputs["shunt_steps"][0])

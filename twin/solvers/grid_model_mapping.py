@@ -116,15 +116,13 @@ def _line_findings(network: Network) -> list[str]:
 def _transformer_findings(network: Network) -> list[str]:
     t = network.transformers
     rated = np.stack([t.s_kva, t.v_from_kv, t.v_to_kv, t.vk_percent])
-    other = np.stack([t.vkr_percent, t.p_iron_kw, t.i0_percent, t.shift_deg, t.tap_step_percent])
+    other = np.stack([t.vkr_percent, t.p_iron_kw, t.i0_percent, t.shift_deg, t.tap_step_percent, t.tap_angle_deg])
     bad = ~(np.isfinite(rated) & (rated > 0)).all(axis=0) | ~np.isfinite(other).all(axis=0)
     wide = np.abs(np.stack([t.tap_min, t.tap_max, t.tap_neutral, t.tap_position])).max(axis=0) > _TAP_LIMIT
-    shift = np.where(np.isfinite(t.shift_deg), t.shift_deg, 0.0)
     return [
         *_name_all(t.names, t.node_from == t.node_to, "has both ends at one node"),
         *_name_all(t.names, bad, "has ratings that are not finite and positive"),
         *_name_all(t.names, t.vkr_percent > t.vk_percent, "has a vkr_percent above its vk_percent"),
-        *_name_all(t.names, np.abs(shift / 30 - np.round(shift / 30)) > 1e-6, "has a shift off the 30 degree clock"),
         *_name_all(t.names, wide, f"has tap positions beyond {_TAP_LIMIT}"),
     ]
 

@@ -1,8 +1,8 @@
 """Power flow by power-grid-model: any topology, any number of islands and sources.
 
 The model is built once and then updated in place with what changed. Not for unbalanced states.
-power-grid-model 1.12 knows no generating units that hold a voltage: for networks that have some the direct solver
-stands in.
+power-grid-model 1.12 knows no generating units that hold a voltage and no phase shift off the clock: for networks that
+have some the direct solver stands in.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from twin.solvers.model import (
     TapOutOfRangeError,
 )
 from twin.solvers.power_balance import PowerBalance
+from twin.solvers.transformer_taps import off_the_clock
 
 LEAST_V_PU = 0.5
 """A solution with a lower voltage lies on the unstable branch of the nose curve, or is none."""
@@ -55,7 +56,10 @@ class GridModelPowerFlow:
         self.notes: list[str] = []
         self._stand_in: PowerFlow | None = None
         if not np.isnan(network.generators.v_set_pu).all():
-            self._stand_in = _direct(network, self.notes)
+            self._stand_in = _direct(network, self.notes, "generating units hold voltages")
+        elif off_the_clock(network).any():
+            reason = "transformers shift phases by other angles than clock numbers"
+            self._stand_in = _direct(network, self.notes, reason)
         self._ids = mapping.ids_of(network)
         # Any: the library types its tables by overloads over enumerations; Output states what is used here
         self._model: Any = PowerGridModel(_input_data(network, self._ids), network.frequency_hz)
@@ -229,11 +233,11 @@ class GridModelPowerFlow:
         return PowerFlowDivergedError(islands.describe(alone[next(rows, 0)]), "no voltages satisfy its demand")
 
 
-def _direct(network: Network, notes: list[str]) -> PowerFlow:
+def _direct(network: Network, notes: list[str], reason: str) -> PowerFlow:
     from twin.solvers.direct import DirectPowerFlow  # imports numba, which takes half a second
 
     following = DirectPowerFlow(network)
-    notes.append(f"network {network.name}: generating units hold voltages, so the direct solver takes over")
+    notes.append(f"network {network.name}: {reason}, so the direct solver takes over")
     following.notes = notes
     return following
 

@@ -248,8 +248,8 @@ def test_loader__reports_every_unsupported_element_at_once(net) -> None:
     pp.create_gen(net, 2, p_mw=1.0, slack=True)
     pp.create_xward(net, 3, 1, 1, 1, 1, 1, 1, 1.0)
     net.load["const_z_p_percent"] = 130.0
-    net.trafo["tap_changer_type"] = "Ideal"
-    net.trafo["tap_step_degree"] = 2.0
+    net.trafo["tap_changer_type"] = "Tabular"
+    net.trafo["tap_dependency_table"] = True
     net.trafo["tap_pos"] = net.trafo["tap_pos"].astype(float)
     net.trafo.at[0, "tap_pos"] = 1.5
     pp.create_switch(net, 2, 0, et="l", type="XYZ")
@@ -261,6 +261,34 @@ def test_loader__reports_every_unsupported_element_at_once(net) -> None:
     ]  # fmt: skip
     assert "gen 0: a generator as slack is not supported" in str(caught.value)
     assert "its shares of P, 1.3 and 0, are not within 0 and 1" in str(caught.value)
+
+
+def test_loader__says_in_a_sentence_why_each_kind_is_not_taken(net) -> None:
+    pp.create_impedance(net, 1, 2, rft_pu=0.01, xft_pu=0.1, sn_mva=1.0)
+    pp.create_ward(net, 3, 1, 1, 1, 1)
+    pp.create_asymmetric_load(net, 2, p_a_mw=0.1)
+    with pytest.raises(UnsupportedNetworkError) as caught:
+        load_pandapower(net, name="t")
+    assert str(caught.value).startswith(
+        "network t cannot be loaded from pandapower: asymmetric_load 0: it is unbalanced"
+    )
+    assert "impedance 0: an impedance without a length is not supported; make it a line" in str(caught.value)
+    assert "ward 0: an equivalent of a reduced network is not supported" in str(caught.value)
+
+
+def test_loader__takes_storages_and_motors_as_units_of_negative_generation(net) -> None:
+    # 90 kW at the shaft, 90 % efficient, half loaded: 50 kW; cos phi 0.8: 37.5 kvar. Rated 90 / 0.9 / 0.8 = 125 kVA.
+    pp.create_storage(net, 2, p_mw=0.2, q_mvar=-0.05, max_e_mwh=1.0, sn_mva=0.5, scaling=0.5)
+    pp.create_motor(
+        net, 3, pn_mech_mw=0.09, cos_phi=0.8, efficiency_percent=90.0, loading_percent=50.0,
+        cos_phi_n=0.8, efficiency_n_percent=90.0, lrc_pu=5.0, rx=0.4, vn_kv=20.0,
+    )  # fmt: skip
+    g = load_pandapower(net, name="t").generators
+    assert g.kind[-2:] == ("battery", "motor")
+    assert g.p_kw[-2:] == pytest.approx([-100.0, -50.0])
+    assert g.q_kvar[-2:] == pytest.approx([25.0, -37.5])
+    assert g.s_kva[-1] == pytest.approx(125.0)
+    assert (g.machine[-1], g.lrc_pu[-1], g.rx_sc[-1]) == ("asynchronous", 5.0, 0.4)
 
 
 def test_loader__treats_missing_tap_changer_type_as_ratio(net) -> None:

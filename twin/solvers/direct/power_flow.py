@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from twin.network.model import Bools, Floats, Network
+from twin.network.model import Bools, Floats, Ints, Network
 from twin.network.topology import Topology
 from twin.solvers.direct import arrays, kernels
 from twin.solvers.direct.ordering import pattern_of
@@ -21,6 +21,7 @@ from twin.solvers.model import DeferredResult, PowerFlow, PowerFlowDivergedError
 from twin.solvers.power_grid_model import LEAST_V_PU, GridModelPowerFlow
 from twin.solvers.sweep.arrays import BASE_KVA, Branches, Complexes, Grid
 from twin.solvers.sweep.base import CompiledPowerFlow, Outcome
+from twin.solvers.transformer_taps import off_the_clock, windings
 
 TOLERANCE_PU = 1e-10
 CONFLICTING = "sources of different voltages are joined without an impedance"
@@ -43,9 +44,8 @@ class DirectPowerFlow(CompiledPowerFlow["_Case"]):
 
     def __init__(self, network: Network, *, tolerance_pu: float = TOLERANCE_PU) -> None:
         self._tolerance_pu = tolerance_pu
-        clock = np.concatenate([np.zeros(network.lines.n), np.round(network.transformers.shift_deg / 30)])
-        self._turn: Complexes = np.exp(1j * np.pi / 6 * clock)
         super().__init__(network)
+        self._turn = _turns(network, network.transformers.tap_position)
         self._holding = np.flatnonzero(self._grid.generator_set > 0)
 
     def _case(self) -> _Case:
@@ -53,6 +53,9 @@ class DirectPowerFlow(CompiledPowerFlow["_Case"]):
 
     def _stale(self, case: _Case, *, switches: bool) -> None:
         case.prepared = False
+
+    def _tapped(self) -> None:
+        self._turn = _turns(self.network, self._inputs.tap_position)
 
     def _next(self) -> PowerFlow:
         return GridModelPowerFlow(self.network)
@@ -93,8 +96,8 @@ class DirectPowerFlow(CompiledPowerFlow["_Case"]):
         return np.asarray(q, dtype=np.float64)
 
     def _conflict(self, closed: Bools) -> Outcome:
-        """power-grid-model knows such sources, but none that hold a voltage by reactive power."""
-        if not self._holding.size:
+        """power-grid-model knows such sources, but no units that hold voltages and no phase shift off the clock."""
+        if not self._holding.size and not off_the_clock(self.network).any():
             return CONFLICTING
         islands = Islands.under(Topology(self.network), closed)
         return PowerFlowDivergedError(islands.describe(islands.energised[0]), CONFLICTING)
@@ -114,6 +117,14 @@ class DirectPowerFlow(CompiledPowerFlow["_Case"]):
             node = int(np.flatnonzero(lost[pattern.bus] & state.energised)[0]) if lost.any() else 0
             detail = "no voltages satisfy its demand"
         return PowerFlowDivergedError(islands.describe(int(islands.of_node[node])), detail)
+
+
+def _turns(network: Network, tap_position: Ints) -> Complexes:
+    """The unit phasor of each branch's phase shift; that of a clock number to the last bit."""
+    _, _, shift_rad = windings(network.transformers, tap_position)
+    hours = np.concatenate([np.zeros(network.lines.n), shift_rad * (6 / np.pi)])
+    whole = np.round(hours)
+    return np.exp(1j * np.pi / 6 * np.where(np.abs(hours - whole) < 1e-9, whole, hours))
 
 
 def _report(

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.network.model import Bools, Floats, Ints, Network
+from twin.network.model import Bools, Ints, Network
 from twin.solvers.grid_model_mapping import lift_impedance
+from twin.solvers.transformer_taps import windings
 
 Complexes = NDArray[np.complex128]
 
@@ -76,19 +77,17 @@ def _transformers(network: Network, tap_position: Ints) -> TwoPort:
     i0 = np.maximum(t.i0_percent / 100, t.p_iron_kw / t.s_kva)
     magnetising_s = i0 * 1e-3 * t.s_kva / t.v_to_kv**2
     half = (iron_s - 1j * np.sqrt(np.maximum(magnetising_s**2 - iron_s**2, 0))) / (2 * base_s)
-    ratio = _ratio(network, tap_position) * np.exp(1j * np.deg2rad(t.shift_deg))
+    ratio = _ratio(network, tap_position)
     y_tt = series + half
     return y_tt / np.abs(ratio) ** 2, -series / np.conj(ratio), -series / ratio, y_tt
 
 
-def _ratio(network: Network, tap_position: Ints) -> Floats:
-    """Off-nominal turns ratio in per unit of the nodes' nominal voltages."""
+def _ratio(network: Network, tap_position: Ints) -> Complexes:
+    """Off-nominal turns ratio in per unit of the nodes' nominal voltages, turned by the phase shift."""
     t = network.transformers
     v_kv = network.nodes.v_nominal_kv
-    step = 1 + (tap_position - t.tap_neutral) * t.tap_step_percent / 100
-    high = t.v_from_kv * np.where(t.tap_side == 0, step, 1.0)
-    low = t.v_to_kv * np.where(t.tap_side == 1, step, 1.0)
-    ratio: Floats = (high / low) * (v_kv[t.node_to] / v_kv[t.node_from])
+    high, low, shift_rad = windings(t, tap_position)
+    ratio: Complexes = (high / low) * (v_kv[t.node_to] / v_kv[t.node_from]) * np.exp(1j * shift_rad)
     return ratio
 
 

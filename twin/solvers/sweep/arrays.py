@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from twin.network.model import Bools, Floats, Ints, Network
 from twin.solvers.grid_model_mapping import lift_impedance
+from twin.solvers.transformer_taps import windings
 
 Complexes = NDArray[np.complex128]
 Positions = NDArray[np.uint32]
@@ -316,9 +317,7 @@ def _lines(network: Network) -> tuple[Floats, Complexes, Complexes]:
 def _transformers(network: Network, tap_position: Ints) -> tuple[Floats, Complexes, Complexes]:
     """Ratio, series impedance and half the shunt at the to side, of the windings as the taps set them."""
     t, v_kv = network.transformers, network.nodes.v_nominal_kv
-    turns = 1 + (tap_position - t.tap_neutral) * t.tap_step_percent / 100
-    v_from = t.v_from_kv * np.where(t.tap_side == 0, turns, 1.0)
-    v_to = t.v_to_kv * np.where(t.tap_side == 0, 1.0, turns)
+    v_from, v_to, _ = windings(t, tap_position)
     ratio = (v_from / v_to) / (v_kv[t.node_from] / v_kv[t.node_to])
     to_base = (v_to / v_kv[t.node_to]) ** 2
     r, z = t.vkr_percent / 100, t.vk_percent / 100

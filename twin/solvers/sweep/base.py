@@ -64,6 +64,9 @@ class CompiledPowerFlow(ABC, Generic[C]):
     def _stale(self, case: C, *, switches: bool) -> None:
         """Forget what followed from switches, or from taps and shunts alone."""
 
+    def _tapped(self) -> None:
+        """Taps have changed."""
+
     @abstractmethod
     def _attempt(self, case: C, closed: Bools) -> Outcome:
         """Solve under these switch states."""
@@ -98,6 +101,7 @@ class CompiledPowerFlow(ABC, Generic[C]):
         if tapped:  # results that are read later keep the old ones
             self._branches = arrays.copy_of(self._branches)
             arrays.set_taps(self._branches, self.network, x.tap_position)
+            self._tapped()
         if stepped:
             self._grid.shunt_y[:] = arrays.shunts_of(self.network, x.shunt_steps)
         if tapped or stepped:

@@ -19,6 +19,7 @@ from twin.solvers.model import DeferredResult, PowerFlow
 from twin.solvers.power_grid_model import LEAST_V_PU
 from twin.solvers.sweep import arrays, elimination, meshed, ordering, radial, reporting
 from twin.solvers.sweep.base import CompiledPowerFlow, Outcome
+from twin.solvers.transformer_taps import off_the_clock
 
 TOLERANCE_PU = 1e-10
 MAX_ITERATIONS = 100
@@ -31,6 +32,7 @@ _BRANCH_RESULTS = 7
 _NO_STATE = np.empty((3, 0))
 _NOT_CONVERGED = "the sweep found no voltages"
 _HELD_VOLTAGES = f"generating units hold more than {MOST_HELD} voltages"
+_OFF_THE_CLOCK = "transformers shift phases by other angles than clock numbers"
 _NOT_HELD = "the sweep found no voltages that generating units could hold"
 
 _Solution = arrays.Flow | Floats
@@ -57,6 +59,7 @@ class SweepPowerFlow(CompiledPowerFlow["_Case"]):
         self._max_iterations = max_iterations
         super().__init__(network)
         self._holds = bool(self._grid.generator_set.any())
+        self._off_the_clock = bool(off_the_clock(network).any())
 
     def _case(self) -> _Case:
         return _Case(self.network, self._grid)
@@ -74,6 +77,8 @@ class SweepPowerFlow(CompiledPowerFlow["_Case"]):
         return following
 
     def _attempt(self, case: _Case, closed: Bools) -> Outcome:
+        if self._off_the_clock:
+            return _OFF_THE_CLOCK
         case.prepare(closed, self._branches)
         if case.status != ordering.SOLVABLE:
             return _REASONS[case.status]
