@@ -18,6 +18,7 @@ from simulators.profiles import PROFILES, load_profile
 from simulators.station_events import described, station_findings
 from twin.control_room.applications import calculated_points, room_settings
 from twin.derive import Derivation, DeriveOptions, derive
+from twin.derive.reactive_curves import CurveError, reactive_curve
 from twin.derive.reading import read
 from twin.network import load_network
 from twin.network.edit import NetworkEdit, NothingToChangeError
@@ -118,13 +119,17 @@ def prepare(path: Path) -> Preparation:
 
 def derive_options(scenario: Scenario) -> DeriveOptions:
     """What of the derivation a scenario decides."""
-    relays = scenario.plant.frequency.relays
+    relays, inverters = scenario.plant.frequency.relays, scenario.plant.inverters
+    by_set_point = inverters == "set point"
+    options = DeriveOptions(inverters=by_set_point, inverter_curve="" if by_set_point else inverters)
     if relays is None:
-        return DeriveOptions()
-    return DeriveOptions(
-        under_frequency_stages_hz=relays.stages,
-        under_frequency_delay_ms=relays.delay,
-        under_frequency_armed=relays.armed,
+        return options
+    return options.model_copy(
+        update={
+            "under_frequency_stages_hz": relays.stages,
+            "under_frequency_delay_ms": relays.delay,
+            "under_frequency_armed": relays.armed,
+        }
     )
 
 
@@ -136,10 +141,24 @@ def _plant_findings(scenario: Scenario, plant: Network) -> Iterator[Finding]:
     if not scenario.plant.loads.profile_is_file and profile not in PROFILES:
         sentence = f"there is no load profile {profile}{did_you_mean(profile, PROFILES)}"
         yield scenario.source.finding(("plant", "loads", "profile"), sentence)
+    yield from _curve_findings(scenario)
     yield from _machine_findings(scenario, plant)
     for n, event in enumerate(scenario.events):
         if event.fault and (sentence := _fault_problem(scenario, event, event.fault, plant)):
             yield scenario.source.finding(("events", n, "fault", "line"), sentence)
+
+
+def _curve_findings(scenario: Scenario) -> Iterator[Finding]:
+    """Characteristics of inverters that are none."""
+    known = scenario.applications.volt_var.inverter_curve
+    for path, curve in (
+        (("plant", "inverters"), "" if scenario.plant.inverters == "set point" else scenario.plant.inverters),
+        (("applications", "volt_var", "inverter_curve"), known),
+    ):
+        try:
+            _ = reactive_curve(curve) if curve else None
+        except CurveError as error:
+            yield scenario.source.finding(path, str(error))
 
 
 def _machine_findings(scenario: Scenario, plant: Network) -> Iterator[Finding]:

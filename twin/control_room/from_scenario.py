@@ -75,6 +75,7 @@ def volt_var_settings(block: VoltVarScenario) -> VoltVarDeskSettings:
         delay_ms=block.delay,
         pause_ms=block.pause,
         operations_a_day=block.operations_a_day,
+        inverter_curve=block.inverter_curve,
         limits=limits,
     )
 
@@ -119,6 +120,8 @@ def flisr_settings(block: FlisrScenario) -> FlisrDeskSettings:
         priority=block.priority,
         close_loops=block.close_loops,
         cold_load_factor=block.cold_load,
+        max_reverse=block.max_reverse,
+        generation_returns=block.generation_returns,
         drop_supplied=block.drop_supplied,
     )
     return FlisrDeskSettings(
@@ -126,5 +129,7 @@ def flisr_settings(block: FlisrScenario) -> FlisrDeskSettings:
         settle_ms=block.settle,
         look_ahead_ms=min(block.look_ahead, 86_400_000),
         load_model=LoadModelSettings(profile=block.load_profile),
+        cold_load_shape=block.cold_load_shape,
+        cold_load_ms=min(max(block.cold_load_for, 1_000), 86_400_000),
         limits=limits,
     )

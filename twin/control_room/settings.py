@@ -49,6 +49,12 @@ class FlisrDeskSettings(ApplicationSettings):
         default=14_400_000, ge=0, le=86_400_000, description="How long a plan has to hold as demand goes on"
     )
     load_model: LoadModelSettings = Field(default_factory=LoadModelSettings, description="Expected demand")
+    cold_load_shape: Literal["step", "exponential"] = Field(
+        default="step", description="How cold-load pickup goes: all for its duration, or fading with it"
+    )
+    cold_load_ms: int = Field(
+        default=3_600_000, ge=1_000, le=86_400_000, description="Duration, or time constant, of cold-load pickup"
+    )
     limits: FlisrSettings = Field(default_factory=FlisrSettings, description="Limits and habits of FLISR")
 
 
@@ -80,6 +86,9 @@ class VoltVarDeskSettings(ApplicationSettings):
         default=900_000, ge=0, le=86_400_000, description="After a plan, none for savings alone for this long"
     )
     operations_a_day: int = Field(default=20, ge=0, le=1_000, description="Most steps of one mechanism in a day (UTC)")
+    inverter_curve: str = Field(
+        default="", description="Q(V) characteristic of generating units without a set point; empty: none is known"
+    )
     limits: VoltVarSettings = Field(default_factory=VoltVarSettings, description="Band, objective and limits")
 
 

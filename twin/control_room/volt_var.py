@@ -14,12 +14,14 @@ import numpy as np
 from twin.control_room.desk import CyclicDesk, Host
 from twin.control_room.plans import PlanState
 from twin.control_room.settings import VoltVarDeskSettings
+from twin.derive.reactive_curves import reactive_curve
 from twin.dms.load_estimate import DemandEstimate, demand_behind_heads
 from twin.dms.load_flow import LoadFlow
 from twin.dms.plan import Verdict
 from twin.dms.volt_var import (
     APPLICATION,
     Control,
+    Followers,
     Inputs,
     VoltVarObservation,
     VoltVarResult,
@@ -92,6 +94,7 @@ class VoltVarDesk(CyclicDesk):
         self._settings = settings
         self._solver = power_flow(host.network)
         self._counter = OperationCounter()
+        self._curve = reactive_curve(settings.inverter_curve) if settings.inverter_curve else None
         self._operable = [d for d in host.definitions if d.kind in (PointKind.STEP_COMMAND, PointKind.SETPOINT)]
         self._voltages = [d for d in host.definitions if d.quantity == "v_kv"]
         self._voltage_nodes = np.array([_node(host.network, d.equipment) for d in self._voltages], dtype=np.intp)
@@ -167,7 +170,18 @@ class VoltVarDesk(CyclicDesk):
             inputs=inputs,
             v_measured_pu=self._measured(),
             unknown_switches=tuple(unknown),
+            followers=self._following(),
         )
+
+    def _following(self) -> Followers:
+        """Generating units with a rating and without a set point, if their characteristic is known."""
+        if self._curve is None:
+            return Followers.none()
+        generators, commanded = self.host.network.generators, {output.equipment for output in self._operable}
+        free = [name not in commanded for name in generators.names]
+        rows = np.flatnonzero((generators.s_kva > 0.0) & free).astype(np.int32)
+        p_kw = self._generation("p_kw", generators.p_kw)
+        return Followers(rows, (self._curve,) * len(rows), generators.s_kva[rows], p_kw[rows])
 
     def _demand(self, inputs: Inputs) -> DemandEstimate:
         """Demand feeder by feeder what its head measured."""

@@ -33,7 +33,8 @@ class DeriveOptions(Settings):
         default=False, description="Telecontrol the reactive power of generating units that have a rating"
     )
     inverter_curve: str = Field(
-        default="", description="Q(V) characteristic of all inverters (ieee1547_a, ieee1547_b, vde_ar_n_4105); or none"
+        default="",
+        description="Q(V) characteristic of all inverters: ieee1547_a, ieee1547_b, vde_ar_n_4105, corner points; none",
     )
     regulators: bool = Field(
         default=False, description="Tap changers have their own voltage regulator, and refuse remote steps"

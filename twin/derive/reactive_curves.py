@@ -72,3 +72,23 @@ VDE_AR_N_4105 = VoltVarCurve("vde_ar_n_4105", (0.93, 0.97, 1.03, 1.07), (0.436, 
 
 CURVES = {curve.name: curve for curve in (IEEE_1547_A, IEEE_1547_B, VDE_AR_N_4105)}
 """The characteristics by name."""
+
+
+def reactive_curve(spec: str, response_s: float = 10.0) -> VoltVarCurve:
+    """A characteristic by name, or by its corner points: "0.92:0.44 0.98:0 1.02:0 1.08:-0.44" (pu : share of rating).
+
+    EN 50549-1 leaves the corner points to the responsible party; the named ones are those of other documents.
+
+    Raises:
+        CurveError: no such name, or corner points that are no characteristic.
+    """
+    if spec in CURVES:
+        return CURVES[spec]
+    if ":" not in spec:
+        raise CurveError(spec, f"is none of {', '.join(CURVES)}, and no corner points such as 0.93:0.4 1.07:-0.4")
+    try:
+        corners = [tuple(float(part) for part in corner.split(":")) for corner in spec.split()]
+        v_pu, q_share = zip(*corners, strict=True)
+    except ValueError:
+        raise CurveError(spec, "has a corner point that is not two numbers with a colon between") from None
+    return VoltVarCurve(spec, v_pu, q_share, response_s)

@@ -164,7 +164,8 @@ class InverterSettings(Settings):
 
     unit: str = Field(min_length=1, description="Name of the generating unit in the network")
     curve: str = Field(
-        default="", description="Q(V) characteristic by name (ieee1547_a, ieee1547_b, vde_ar_n_4105); empty: set point"
+        default="",
+        description="Q(V) characteristic: ieee1547_a, ieee1547_b, vde_ar_n_4105 or corner points; empty: set point",
     )
     response_s: float = Field(default=5.0, gt=0, le=600, description="Time to 90 % of a new set point, s")
 

@@ -93,6 +93,9 @@ class PlantSettings(ScenarioModel):
     """The demand of the consumers."""
     frequency: FrequencySettings = FrequencySettings()
     """The machines that make the frequency; nominal if there are none."""
+    inverters: str = ""
+    """Reactive power of generating units with a rating: "set point", the name of a Q(V) characteristic or its corner
+    points; empty: as given. With a derived folder, its own settings count instead."""
 
 
 class FlisrScenario(ScenarioModel):
@@ -124,6 +127,14 @@ class FlisrScenario(ScenarioModel):
     """How expected demand goes with the time of day."""
     cold_load: Annotated[float, InUnit(Unit.FRACTION, low=1.0, high=5.0)] = 1.0
     """What consumers take when they are supplied again, as a percentage of what they took before."""
+    cold_load_for: DurationMs = 3_600_000
+    """How long cold-load pickup lasts; for an exponential one, its time constant."""
+    cold_load_shape: Literal["step", "exponential"] = "step"
+    """step: cold-load pickup is there for its duration; exponential: it fades."""
+    generation_returns: Flag = True
+    """The end of a plan has to bear that generating units which lost their supply are back, at the lowest demand."""
+    max_reverse: Annotated[float, InUnit(Unit.FRACTION, above=0.0, high=2.0)] = 1.0
+    """The highest loading of any line or transformer once generating units are back."""
     close_loops: Flag = False
     """Return to normal without interruption: close a loop to change over. Otherwise open first."""
     drop_supplied: Flag = True
@@ -188,6 +199,8 @@ class VoltVarScenario(ScenarioModel):
     """After a plan, none for savings alone for this long."""
     operations_a_day: Annotated[WholeNumber, Field(le=1_000)] = 20
     """How many steps one tap changer or capacitor bank may make in a day."""
+    inverter_curve: str = ""
+    """The characteristic that generating units without a set point follow, as far as the control room knows."""
     least_gain: Annotated[float, InUnit(Unit.KILOWATT, low=0.0)] = 1.0
     """A plan for savings must save at least this."""
 

@@ -16,7 +16,7 @@ from simulators.field.record import Record
 from simulators.field.regulation.inverters import Inverters
 from simulators.field.regulation.mechanism import MECHANISM_RULES, Mechanism, MechanismPlate
 from simulators.field.regulation.regulator import CAUSE, Regulator, RegulatorSettings
-from twin.derive.reactive_curves import CURVES, VoltVarCurve
+from twin.derive.reactive_curves import VoltVarCurve, reactive_curve
 from twin.derive.settings import CapacitorBankSettings, DeviceSettings, InverterSettings, TapChangerSettings
 from twin.errors import Blame, TwinError
 from twin.network.model import EquipmentKind, Floats, Ints, Network
@@ -297,16 +297,14 @@ def _row(network: Network, name: str, kind: EquipmentKind, what: str) -> int:
 
 def _inverters(network: Network, settings: Sequence[InverterSettings]) -> Inverters:
     rows = [_row(network, unit.unit, EquipmentKind.GENERATOR, "generating unit") for unit in settings]
-    curves = [_curve(network, unit) for unit in settings]
+    curves = [_curve(unit) for unit in settings]
     index = np.array(rows, dtype=np.int64)
     responses = np.array([unit.response_s for unit in settings])
     return Inverters(index, network.generators.s_kva[index], curves, responses)
 
 
-def _curve(network: Network, unit: InverterSettings) -> VoltVarCurve | None:
-    if unit.curve and unit.curve not in CURVES:
-        raise UnknownRegulatingDeviceError(network.name, unit.curve, "Q(V) characteristic")
-    return CURVES.get(unit.curve)
+def _curve(unit: InverterSettings) -> VoltVarCurve | None:
+    return reactive_curve(unit.curve, unit.response_s) if unit.curve else None
 
 
 def _sample(point: PointDefinition, value: float, t_ms: SimTime, *, spontaneous: bool) -> Sample:

@@ -10,13 +10,16 @@ from twin.dms.volt_var.controls import (
     inverter,
     tap_changer,
 )
+from twin.dms.volt_var.followers import Followers, NotSettledError
 from twin.dms.volt_var.settings import Objective, VoltVarSettings
 
 __all__ = [
     "APPLICATION",
     "Control",
     "ControlKind",
+    "Followers",
     "Inputs",
+    "NotSettledError",
     "Objective",
     "UnknownControlError",
     "VoltVarObservation",

@@ -6,7 +6,7 @@ Pure: the same observation gives the same plan. When it is asked, and what becom
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from twin.dms.plan import Plan, PlanStep, StepAction, StepCheck, StepPurpose, Verdict
 from twin.dms.volt_var.controls import (
@@ -17,6 +17,7 @@ from twin.dms.volt_var.controls import (
     SettingWriter,
     present_setting,
 )
+from twin.dms.volt_var.followers import Followers
 from twin.dms.volt_var.search import Evaluator, Outcome, SearchResult, find_best
 from twin.dms.volt_var.sequence import Move, order_moves
 from twin.dms.volt_var.settings import Objective, VoltVarSettings
@@ -39,7 +40,8 @@ class VoltVarObservation:
     ``closed`` per switch. ``controls``: the devices with their telemetered levels; one that cannot be read or must not
     be operated has its ``why_fixed``. ``unknown_switches`` names switches whose position is not known: then nothing
     is planned, because the network the moves would act on is not known. ``v_measured_pu`` per node, NaN where no good
-    measurement is: calculated voltages are shifted by what they differ from it now.
+    measurement is: calculated voltages are shifted by what they differ from it now. ``followers`` are generating units
+    whose reactive power follows the voltage by a characteristic.
     """
 
     t_ms: SimTime
@@ -52,6 +54,7 @@ class VoltVarObservation:
     inputs: Inputs
     v_measured_pu: Floats | None = None
     unknown_switches: tuple[str, ...] = ()
+    followers: Followers = field(default_factory=Followers.none)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,8 @@ def make_plan(
 
 def _evaluator(network: Network, seen: VoltVarObservation, settings: VoltVarSettings, solver: PowerFlow) -> Evaluator:
     solver.update(p_kw=seen.p_kw, q_kvar=seen.q_kvar, generation_kw=seen.generation_kw, closed=seen.closed)
-    return Evaluator(
-        network, solver, seen.controls, SettingWriter(seen.controls, seen.inputs), settings, seen.v_measured_pu
-    )
+    writer = SettingWriter(seen.controls, seen.inputs)
+    return Evaluator(network, solver, seen.controls, writer, settings, seen.v_measured_pu, seen.followers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class _Draft:
             APPLICATION,
             f"Set {_listed(list(dict.fromkeys(s.equipment for s in steps)))}" if steps else "Nothing is moved",
             Verdict.IMPROVED if steps else Verdict.NONE,
-            (_finding(present, self.settings), *fixed, verdict),
+            (_finding(present, self.settings), *fixed, *_answer(present, best, evaluator.followers), verdict),
             steps,
             evaluations=evaluator.evaluations,
         )
@@ -220,6 +222,17 @@ def _finding(present: Outcome, settings: VoltVarSettings) -> str:
     if broken and not present.admissible:
         return f"{' and '.join(broken)}."
     return f"All voltages are inside the band: {_voltages(present)}; losses {present.losses_kw:.1f} kW."
+
+
+def _answer(present: Outcome, best: Outcome, units: int) -> tuple[str, ...]:
+    """What the units on a characteristic do of themselves, where the moves make them do anything."""
+    if not units or best.setting == present.setting:
+        return ()
+    who = "1 inverter answers" if units == 1 else f"{units} inverters answer"
+    return (
+        f"{who} by characteristic: together from {present.followed_kvar:.0f} to {best.followed_kvar:.0f} kvar, "
+        "which every step is checked with.",
+    )
 
 
 def _nothing_better(exhaustive: bool) -> str:

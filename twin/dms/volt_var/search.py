@@ -8,13 +8,14 @@ result is the optimum; otherwise a local search with single and paired moves is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import inf, prod
 
 import numpy as np
 
 from twin.dms.volt_var.controls import Control, Setting, SettingWriter, operations, present_setting
+from twin.dms.volt_var.followers import Followers, NotSettledError
 from twin.dms.volt_var.settings import Objective, VoltVarSettings
 from twin.network.model import Floats, Network
 from twin.solvers.model import PowerFlow, PowerFlowDivergedError, PowerFlowResult
@@ -31,7 +32,8 @@ class Outcome:
     """One setting as the power flow sees it.
 
     ``excess_pu`` sums how far voltages leave the band (pu) and branches their rating (1.0 = 100 %);
-    ``score`` is the objective in kW (or pu² for a voltage deviation) with the price of operations.
+    ``score`` is the objective in kW (or pu² for a voltage deviation) with the price of operations. ``followed_kvar`` is
+    what the units on a characteristic feed in together.
     """
 
     setting: Setting
@@ -49,6 +51,7 @@ class Outcome:
     loading_max: float = 0.0
     loading_max_branch: str = ""
     detail: str = ""
+    followed_kvar: float = 0.0
 
     @property
     def cost(self) -> Cost:
@@ -82,13 +85,20 @@ class Evaluator:
         writer: SettingWriter,
         settings: VoltVarSettings,
         v_measured_pu: Floats | None = None,
+        followers: Followers | None = None,
     ) -> None:
-        """``v_measured_pu`` per node at the present setting, NaN where not measured, puts the calculation right."""
+        """``v_measured_pu`` per node at the present setting, NaN where not measured, puts the calculation right.
+
+        The reactive power of ``followers`` is as given at the present setting only; with any other it is what their
+        characteristics and the network agree on.
+        """
         self._network = network
         self._solver = solver
         self._controls = controls
         self._writer = writer
         self._settings = settings
+        self._followers = followers or Followers.none()
+        self._followed_kvar: Floats | None = None
         self._known: dict[Setting, Outcome] = {}
         self.bias_pu = np.zeros(network.nodes.n)
         if v_measured_pu is not None:
@@ -108,11 +118,41 @@ class Evaluator:
         bias: Floats = np.where(seen, off, np.median(off[seen]))
         return bias
 
-    def _set(self, setting: Setting) -> None:
+    def _set(self, setting: Setting) -> Floats:
+        """Hand a setting to the solver; the reactive power of all generating units with it."""
         inputs = self._writer.write(setting)
         self._solver.update(
             tap_position=inputs.tap_position, shunt_steps=inputs.shunt_steps, generation_kvar=inputs.generation_kvar
         )
+        return inputs.generation_kvar
+
+    def _flow(self, setting: Setting) -> PowerFlowResult:
+        """The power flow of a setting, units on a characteristic included.
+
+        Raises:
+            NotSettledError: they do not come to rest.
+            PowerFlowDivergedError: there is no solution.
+        """
+        generation_kvar, followers = self._set(setting), self._followers
+        if not followers.n:
+            return self._solver.solve()
+        last: list[PowerFlowResult] = []
+        at = self._network.generators.node[followers.rows]
+
+        def voltages(q_kvar: Floats) -> Floats:
+            generation_kvar[followers.rows] = q_kvar
+            self._solver.update(generation_kvar=generation_kvar)
+            last[:] = [self._solver.solve()]
+            return np.where(last[0].energised[at], last[0].v_pu[at] + self.bias_pu[at], 0.0)
+
+        start = generation_kvar[followers.rows] if self._followed_kvar is None else self._followed_kvar
+        self._followed_kvar = followers.settle(start, voltages)
+        return last[0]
+
+    @property
+    def followers(self) -> int:
+        """How many units follow a characteristic."""
+        return self._followers.n
 
     @property
     def evaluations(self) -> int:
@@ -126,13 +166,14 @@ class Evaluator:
         return self._known[setting]
 
     def _solve(self, setting: Setting) -> Outcome:
-        self._set(setting)
         moves = operations(self._controls, setting)
         try:
-            result = self._solver.solve()
-        except PowerFlowDivergedError as error:
+            result = self._flow(setting)
+        except (PowerFlowDivergedError, NotSettledError) as error:
             return Outcome(setting, False, inf, inf, moves, detail=str(error))
-        return self._outcome(setting, result, moves)
+        outcome = self._outcome(setting, result, moves)
+        followed = 0.0 if self._followed_kvar is None else float(self._followed_kvar.sum())
+        return replace(outcome, followed_kvar=followed)
 
     def _outcome(self, setting: Setting, result: PowerFlowResult, moves: int) -> Outcome:
         live = np.flatnonzero(result.energised)
