@@ -20,7 +20,7 @@ from twin.links.c104_filter import FilteringProxy
 from twin.links.client import Clock, ReconnectSettings
 from twin.links.iec104 import Iec104LinkSettings, Iec104MasterSession
 from twin.links.iec104_answers import CommandStage, PendingCommand
-from twin.links.model import LinkCommand, LinkEvent, ReplyKind, SessionState
+from twin.links.model import LinkCommand, LinkEvent, ReplyKind, SessionEvent, SessionState
 from twin.links.worker_process import end_worker, start_worker, wait_until
 from twin.points.model import ControlModel, PointDefinition
 from twin.protocols.iec104 import Asdu, Cause, MalformedFrameError, TypeId, decode_asdu
@@ -196,7 +196,7 @@ class C104Client:
         relay = None
         target = self._target
         if self._tls is not None:
-            relay = TlsRelay(self._tls, *target, protects="dialled", on_refused=self._fault)
+            relay = TlsRelay(self._tls, *target, protects="dialled", on_refused=self._refused)
             target = await relay.start()
         proxy = FilteringProxy(*target, self._fault)
         try:
@@ -276,6 +276,12 @@ class C104Client:
     def _lost(self, reason: str) -> None:
         self.session.disconnected(self._clock(), reason)
         self._carry()
+
+    def _refused(self, sentence: str) -> None:
+        """TLS with the station failed: said as of a loss, once a reason."""
+        if sentence not in self.faults[-1:]:
+            self._on_events([SessionEvent(self.session.station, SessionState.LOST, self._clock(), sentence)])
+        self._fault(sentence)
 
     def _fault(self, sentence: str) -> None:
         self.faults = [*self.faults[-9:], sentence]

@@ -38,6 +38,7 @@ class TlsRelay:
         self._on_refused = on_refused
         self._server: asyncio.Server | None = None
         self._carrying: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> tuple[str, int]:
         """Listen; the address listened on.
@@ -54,6 +55,7 @@ class TlsRelay:
 
     async def stop(self) -> None:
         """Stop listening and hang up everywhere."""
+        self._stopped = True
         if self._server is not None:
             self._server.close()
         for task in list(self._carrying):
@@ -65,6 +67,9 @@ class TlsRelay:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if self._stopped:  # it was accepted while the relay stopped
+            writer.transport.abort()
+            return
         self._carrying.add(task)
         peer = str(writer.get_extra_info("peername")[0])
         try:

@@ -58,6 +58,7 @@ class Relay:
         self._open = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._passages: set[_Passage] = set()
+        self._closed = False
         self.change(self._conditions)
 
     @property
@@ -115,6 +116,7 @@ class Relay:
 
     async def close(self) -> None:
         """Stop listening and hang up on both sides of every connection."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
         passages = list(self._passages)
@@ -137,6 +139,9 @@ class Relay:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if self._closed:  # it was accepted while the relay closed
+            writer.transport.abort()
+            return
         passage = _Passage(self, writer, task)
         self._passages.add(passage)
         try:

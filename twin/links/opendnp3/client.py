@@ -151,8 +151,10 @@ class Opendnp3Client:
 
     async def _keep_worker(self) -> None:
         while True:
-            await self._run()
-            await self._end()
+            try:
+                await self._run()
+            finally:
+                await self._end()
             self._lost(DIED)
             self.restarts += 1
             await asyncio.sleep(self._reconnect.wait_s(min(self.restarts, 3)))
