@@ -68,6 +68,7 @@ plant:
   frequency:
     machines: []
     damping: '1'
+  inverters: ''
 """
 STATION_DEFAULTS = """\
   default:
