@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
 from twin.control_room.desk import Finding, Findings, Host
 from twin.control_room.flisr_results import FaultDistances, heads_of, location_data
+from twin.control_room.flisr_view import FlisrView
 from twin.control_room.incident import Incident, restored
 from twin.control_room.plans import Course, PlanState
 from twin.control_room.settings import FlisrDeskSettings
@@ -21,13 +21,9 @@ from twin.dms.flisr import Location, Observation, locate, make_plan, return_to_n
 from twin.dms.flisr.locate import feeder_tree
 from twin.dms.flisr.model import priority_weights
 from twin.dms.flisr.trigger import FlisrTrigger, HeadSigns, TriggerState
-from twin.dms.load_estimate import DemandEstimate, demand_behind_heads
-from twin.dms.load_flow import LoadFlow
-from twin.dms.load_model import ProfiledDemand, peak_factor
 from twin.dms.plan import Plan
 from twin.dms.zonegraph import zone_graph
 from twin.journal import JournalEntry
-from twin.network.load_profiles import PROFILES
 from twin.network.model import Bools
 from twin.network.topology import Topology
 from twin.points.model import DoublePosition
@@ -55,11 +51,9 @@ class FlisrDesk:
         self._short_circuit = short_circuit(host.network)
         self._distances = FaultDistances(host.network, host.database)
         self._topology = Topology(host.network)
-        self._load_flow = LoadFlow(host.network, self._solver)
+        self._view = FlisrView(host, settings, self._solver)
         priority_weights(host.network, settings.limits.priority)  # refuses unknown names at once
         self._graph = zone_graph(host.network)
-        self._time_base = host.time_base
-        self._expected = ProfiledDemand(host.network, PROFILES[settings.load_model.profile])
         self._trigger = FlisrTrigger(settings.settle_ms)
         self._findings = Findings("flisr", host.record)
         self._incidents: dict[int, Incident] = {}
@@ -193,7 +187,12 @@ class FlisrDesk:
                 waiting.append(self._name(incident))
         self._look_again = now + self._settings.settle_ms if waiting else NEVER
         why = f"FLISR waits because {inhibited}."
-        self._findings.update([Finding(name, "flisr_inhibited", why) for name in dict.fromkeys(waiting)], now)
+        reasons = dict.fromkeys(waiting, why)
+        for incident in self._all():
+            if incident.waits and self._is_kept_alive(incident, now):
+                name = self._name(incident)
+                reasons.setdefault(name, f"FLISR waits because generation behind {name} feeds the part at fault.")
+        self._findings.update([Finding(name, "flisr_inhibited", why) for name, why in reasons.items()], now)
 
     def _resume(self, now: SimTime) -> None:
         """Plan for the faults that had to wait, once their stopped plan has ended and no other fault unfolds."""
@@ -224,7 +223,7 @@ class FlisrDesk:
             earlier.waits &= earlier.repaired  # what is left to restore is the new fault's concern
             self._earlier.append(earlier)
         self._earlier = [i for i in self._earlier if not i.over or i.waits]
-        before, demand = self._watch.closed_before, self._demand()
+        before, demand = self._watch.closed_before, self._view.demand()
         incident = Incident(
             device,
             int(self._watch.disturbed_since[device]),
@@ -237,7 +236,7 @@ class FlisrDesk:
 
     def _locate(self, incident: Incident, now: SimTime) -> Location:
         if incident.location is None:
-            seen = self._observe(incident, now)
+            seen = self._view.observe(incident, now)
             incident.location = locate(
                 self._network, seen, self._settings.limits, device=incident.device, solver=self._short_circuit
             )
@@ -247,12 +246,12 @@ class FlisrDesk:
 
     def _plan(self, incident: Incident, now: SimTime) -> None:
         """Make the plan that is wanted now: restoration, or after repair the return to normal."""
-        if self._why_inhibited() or self._unfolds(incident):
+        if self._why_inhibited() or self._unfolds(incident) or self._is_kept_alive(incident, now):
             incident.waits = True
             self._look_again = now + self._settings.settle_ms
             return
         location = self._locate(incident, now)
-        seen = replace(self._observe(incident, now), faulted=self._faulted(incident, now))
+        seen = replace(self._view.observe(incident, now), faulted=self._faulted(incident, now))
         if incident.failed:
             seen = seen.with_blocked([self._network.switches.names.index(name) for name in incident.failed])
         if incident.repaired:
@@ -260,6 +259,13 @@ class FlisrDesk:
             return
         limits = self._settings.limits
         self._propose(incident, make_plan(self._network, seen, limits, location=location, solver=self._solver), now)
+
+    def _is_kept_alive(self, incident: Incident, now: SimTime) -> bool:
+        """The part at fault measures voltage: generation feeds an island there, and will trip."""
+        if incident.repaired or incident.location is None or incident.over:
+            return False
+        live = self._view.observe(incident, now).still_live(self._network, self._graph)
+        return bool(set(live) & set(incident.area))
 
     def _unfolds(self, incident: Incident) -> bool:
         """Another fault of its own feeder, or after repair of any, is not located yet."""
@@ -332,16 +338,6 @@ class FlisrDesk:
         plan = return_to_normal(self._network, seen, wanted, self._settings.limits, title=title, solver=self._solver)
         return replace(plan, plan_id=f"flisr-{self._name(incident)}-return-{seen.t_ms}")
 
-    def _observe(self, incident: Incident, now: SimTime) -> Observation:
-        seen = self._watch.observe(now, incident.trip_t_ms, np.array(incident.p_kw), np.array(incident.q_kvar))
-        factor = peak_factor(
-            self._expected,
-            self._time_base.instant(incident.trip_t_ms),
-            self._time_base.instant(now),
-            timedelta(milliseconds=self._settings.look_ahead_ms),
-        )
-        return replace(seen, closed_before=np.array(incident.closed_before, dtype=np.bool_), peak_factor=factor)
-
     def on_failed(self, course: Course, now: SimTime) -> None:
         """A plan's switch did not operate: plan anew without it, a limited number of times."""
         for incident in self._all():
@@ -364,10 +360,6 @@ class FlisrDesk:
             if incident.location is not None and not incident.location.located:
                 incident.location = None
             self._plan(incident, now)
-
-    def _demand(self) -> DemandEstimate:
-        """Demand before the fault, feeder by feeder what its head measured then."""
-        return demand_behind_heads(self._load_flow, self._watch.closed_before, self._watch.head_measurements())
 
     def _note_location(self, incident: Incident, now: SimTime) -> None:
         assert incident.location is not None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from twin.control_room.telemetered import Telemetered
 from twin.dms.flisr import Observation
 from twin.dms.flisr.trigger import HeadSigns
 from twin.dms.load_estimate import HeadMeasurements
@@ -91,6 +92,7 @@ class NetworkWatch:
         self._reverse = points("fault_reverse")
         self._local = points("local")
         self._under_frequency = points("ufls_trip")
+        self._v_kv = Telemetered(network.nodes.names, definitions, database, "v_kv", np.full(network.nodes.n, np.nan))
         self._fault_phase_a = [points(f"fault_l{phase}_a") for phase in (1, 2, 3)]
         self._fault_x_ohm = points("fault_x_ohm")
         self._p_kw = points("p_kw")
@@ -191,6 +193,7 @@ class NetworkWatch:
             hold_off=self._forbidden(SwitchAction.CLOSE) & ~self._forbidden(SwitchAction.OPEN),
             fault_phase_a=np.stack([_recorded(points, since) for points in self._fault_phase_a], axis=1),
             fault_x_ohm=_recorded(self._fault_x_ohm, since),
+            v_pu=self._v_kv.values() / self.network.nodes.v_nominal_kv,
         )
 
     def shed(self) -> Bools:

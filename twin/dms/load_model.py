@@ -6,9 +6,10 @@ Gives state estimation its pseudo-measurements and load allocation its start. A 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -65,13 +66,51 @@ class ProfiledDemand:
         return Demand(self._p_kw * factor, self._q_kvar * factor, self._sigma, self._sigma)
 
 
+@dataclass(frozen=True, slots=True)
+class ColdLoad:
+    """Cold-load pickup: consumers that are supplied again take ``factor`` times what they would take otherwise.
+
+    ``step``: for ``duration``, then 1. ``exponential``: 1 + (factor - 1) exp(-t / duration).
+    """
+
+    factor: float = 1.0
+    shape: Literal["step", "exponential"] = "step"
+    duration: timedelta = timedelta(hours=1)
+
+    def at(self, after: timedelta) -> float:
+        """The factor some time after the supply is back."""
+        if self.shape == "exponential":
+            return 1.0 + (self.factor - 1.0) * math.exp(-(after / self.duration))
+        return self.factor if after < self.duration else 1.0
+
+
 _PEAK_STEP = timedelta(minutes=15)
 
 
-def peak_factor(model: DemandModel, base: datetime, begin: datetime, look_ahead: timedelta) -> Floats:
-    """The highest expected demand of each consumer from ``begin`` on, over that at ``base``; 1 where that is 0."""
+def peak_factor(
+    model: DemandModel, base: datetime, begin: datetime, look_ahead: timedelta, cold: ColdLoad | None = None
+) -> Floats:
+    """The highest expected demand of each consumer from ``begin`` on, over that at ``base``; 1 where that is 0.
+
+    With ``cold`` it is that of a consumer that is supplied again at ``begin``.
+    """
+    pickup = cold or ColdLoad()
+    after = _steps(look_ahead)
+    return _over(
+        model, base, np.max([model.at(begin + t).p_kw * pickup.at(t) for t in after], axis=0), pickup.at(after[0])
+    )
+
+
+def least_factor(model: DemandModel, base: datetime, begin: datetime, look_ahead: timedelta) -> Floats:
+    """The lowest expected demand of each consumer from ``begin`` on, over that at ``base``; 1 where that is 0."""
+    return _over(model, base, np.min([model.at(begin + t).p_kw for t in _steps(look_ahead)], axis=0), 1.0)
+
+
+def _steps(look_ahead: timedelta) -> list[timedelta]:
+    return [k * _PEAK_STEP for k in range(int(look_ahead / _PEAK_STEP) + 1)]
+
+
+def _over(model: DemandModel, base: datetime, demand: Floats, otherwise: float) -> Floats:
     reference = model.at(base).p_kw
-    times = [begin + k * _PEAK_STEP for k in range(int(look_ahead / _PEAK_STEP) + 1)]
-    highest = np.max([model.at(time).p_kw for time in times], axis=0)
-    factor: Floats = np.divide(highest, reference, out=np.ones_like(reference), where=reference > 0)
+    factor: Floats = np.divide(demand, reference, out=np.full_like(reference, otherwise), where=reference > 0)
     return factor

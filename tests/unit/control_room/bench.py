@@ -12,12 +12,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
 from twin.control_room import ControlRoom, ControlRoomSettings
 from twin.derive import DeriveOptions, derive
 from twin.journal import JournalEntry
 from twin.links.in_process import InProcessMasterSession
 from twin.network.builder import NetworkBuilder
 from twin.network.model import Network, SwitchKind
+from twin.network.topology import Topology
 from twin.outstations.in_process import InProcessOutstation
 from twin.outstations.model import StationCommand
 from twin.points.model import DoublePosition, PointKind, Quality, Sample
@@ -73,6 +76,8 @@ class Bench:
         self.refusing: set[str] = set()
         self.mute: set[str] = set()
         self.moving: list[tuple[int, StationCommand]] = []
+        self.topology = Topology(self.network)
+        self.shown = self.network.switches.normally_closed.copy()
         self.operated: list[tuple[str, str]] = []
         self.journal: list[JournalEntry] = []
         self.now = 0
@@ -108,6 +113,18 @@ class Bench:
         at = self.now if t_ms is None else t_ms
         station = self.point[point].station
         self.outstations[station].update([Sample(station, point, float(value), quality, at)], self.now)
+        if self.point[point].quantity == "position" and value in (OPEN, CLOSED):
+            self._tell_voltages(self.point[point].equipment, value == CLOSED)
+
+    def _tell_voltages(self, switch: str, closed: bool) -> None:
+        """The voltage comes and goes with the positions."""
+        before = self.topology.energised(self.shown)
+        self.shown[self.network.switches.names.index(switch)] = closed
+        after = self.topology.energised(self.shown)
+        for node in np.flatnonzero(before != after).tolist():
+            name, v_kv = self.network.nodes.names[node], float(self.network.nodes.v_nominal_kv[node])
+            if f"{name}.v_kv" in self.point:
+                self.tell(f"{name}.v_kv", v_kv if after[node] else 0.0)
 
     def trip(self, head: str, *indicating: str) -> None:
         """Protection opens ``head``; the switches named indicate forward."""
@@ -207,6 +224,7 @@ class Bench:
                 "outstations": {name: station.snapshot() for name, station in self.outstations.items()},
                 "moving": [[at, c.station, c.point, c.value, c.ticket] for at, c in self.moving],
                 "now": self.now,
+                "shown": self.shown.tolist(),
             }
         )
 
@@ -217,6 +235,7 @@ class Bench:
             station.restore(state["outstations"][name])
         self.moving = [(at, StationCommand(*row)) for at, *row in state["moving"]]
         self.now = state["now"]
+        self.shown = np.array(state["shown"])
         return self
 
 

@@ -5,11 +5,15 @@ A trip at 2000 ms is reported in the cycle of 2100 ms; with 5 s to settle the fa
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
-from control_room_bench import CLOSED, NEVER, OPEN, SETTLE_MS, STEP_MS, Bench
+from control_room_bench import CLOSED, NEVER, OPEN, SETTLE_MS, STEP_MS, Bench, network
 
 from twin.derive import DeriveOptions
 from twin.links.model import SessionEvent, SessionState
+from twin.network.builder import NetworkBuilder
 
 FULL = ["open S1", "open S2", "close CB_1", "close TIE"]
 
@@ -444,3 +448,25 @@ def test_flisr__looks_ahead_to_the_evening_peak() -> None:
         faulted(bench).run(30_000)
         not_restored[hours] = bench.plans()[0].data["customers_not_restored"]
     assert not_restored == {0: 0, 20: 100}
+
+
+def test_flisr__waits_until_an_island_behind_the_head_is_dead() -> None:
+    """A unit at N3 feeds the part at fault on for a while: no switch is moved before its protection has tripped it."""
+    grid = network()
+    unit = NetworkBuilder("unit")
+    unit.node("N3", v_kv=20.0)
+    unit.generator("PV", "N3", p_kw=400.0)
+    of_unit = unit.build().generators
+    at = np.array([grid.nodes.names.index("N3")], dtype=np.int32)
+    bench = Bench(grid=replace(grid, generators=replace(of_unit, node=at)), flisr_mode="automatic").start()
+    faulted(bench)
+    for node in ("N1", "N2", "N3"):
+        bench.tell(f"{node}.v_kv", 16.0)
+    bench.run(20_000)
+    assert bench.plans() == []
+    [finding] = bench.lines("finding")
+    assert finding.data["why"] == "FLISR waits because generation behind CB_1 feeds the part at fault."
+    for node in ("N1", "N2", "N3"):
+        bench.tell(f"{node}.v_kv", 0.0)
+    bench.run(60_000)
+    assert bench.steps() == FULL

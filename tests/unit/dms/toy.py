@@ -46,8 +46,12 @@ def build(
     p_kw: dict[int, float],
     customers: dict[int, int] | None = None,
     load_class: dict[int, str] | None = None,
+    units: dict[int, float] | None = None,
 ) -> Network:
-    """Node 0 is the busbar with the source; each node in ``p_kw`` has a consumer (100 customers by default)."""
+    """Node 0 is the busbar with the source; each node in ``p_kw`` has a consumer (100 customers by default).
+
+    ``units`` are generating units by node, kW.
+    """
     builder = NetworkBuilder("toy")
     for node in sorted({n for line in lines for n in (line.a, line.b)}):
         builder.node(f"N{node}", v_kv=10.0)
@@ -72,6 +76,8 @@ def build(
         builder.consumer(
             f"C{node}", f"N{node}", p_kw=demand, customers=(customers or {}).get(node, 100), load_class=kind
         )
+    for node, output in (units or {}).items():
+        builder.generator(f"G{node}", f"N{node}", p_kw=output)
     return builder.build()
 
 

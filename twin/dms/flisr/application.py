@@ -115,6 +115,7 @@ class _Planner:
         self.unknown: Bools = ~seen.position_known
         self.solved_unknown = self.unknown & (seen.closed_before | self._borders_dead_part())
         self.checker = self._state_checker()
+        self.returning = self._returning_checker()
         self.steps = StepChecker(
             self.network,
             self.graph,
@@ -128,7 +129,7 @@ class _Planner:
     def _with_pickup(self) -> Observation:
         """What is dead now takes more when it is supplied again: the diversity of its demand is gone."""
         dead = ~self.graph.energised(self.before.closed)[self.graph.node_zone[self.network.consumers.node]]
-        factor = np.where(dead, self.settings.cold_load_factor, 1.0)
+        factor = self.before.pickup(dead, self.settings.cold_load_factor)
         return replace(self.before, p_kw=self.before.p_kw * factor, q_kvar=self.before.q_kvar * factor)
 
     def _borders_dead_part(self) -> Bools:
@@ -153,6 +154,30 @@ class _Planner:
         self.solver.update(generation_kw=np.where(on, p_kw, 0.0), generation_kvar=np.where(on, q_kvar, 0.0))
         checker.tolerate(seen.closed)
         self.solver.update(p_kw=seen.p_kw, q_kvar=seen.q_kvar)
+        return checker
+
+    def _returning_checker(self) -> StateChecker | None:
+        """For the state with all units back; None if none lost its supply, or that is not asked for.
+
+        A solver of its own: inputs must not change under a checker.
+        """
+        before, settings = self.before, self.settings
+        units = self.network.generators.node
+        lost = ~self.graph.energised(before.closed)[self.graph.node_zone[units]]
+        if (
+            not settings.generation_returns
+            or before.generation_kw is None
+            or not (before.generation_kw[lost] > 0).any()
+        ):
+            return None
+        least = np.ones(len(before.p_kw)) if before.least_factor is None else before.least_factor
+        solver = power_flow(self.network)
+        solver.update(p_kw=before.p_kw * least, q_kvar=before.q_kvar * least, tap_position=before.tap_position)
+        q_kvar = np.zeros(len(units)) if before.generation_kvar is None else before.generation_kvar
+        solver.update(generation_kw=before.generation_kw, generation_kvar=q_kvar)
+        limits = Limits(min(settings.max_reverse, settings.max_loading), settings.v_min_pu, settings.v_max_pu)
+        checker = StateChecker(self.network, solver, limits)
+        checker.tolerate(before.closed_before)
         return checker
 
     # --- the plan ----------------------------------------------------------------------------------------------
@@ -196,7 +221,19 @@ class _Planner:
         return replace(plan, why=(*plan.why, f"{taken[0].upper()}{taken[1:]}, fewer than get theirs back."))
 
     def _reject_by_steps(self, candidate: Candidate) -> Violation | None:
-        return self._checked(candidate).violation
+        return self._checked(candidate).violation or self._when_generation_is_back(candidate)
+
+    def _when_generation_is_back(self, candidate: Candidate) -> Violation | None:
+        """What the end of the plan breaks at the lowest demand to come, with all generating units at work again."""
+        if self.returning is None:
+            return None
+        closed = self.observation.closed.copy()
+        for operation in self._operations(candidate):
+            closed[operation.switch] = operation.action is StepAction.CLOSE
+        found = self.returning.check(closed, self.solved_unknown).violations
+        if not found:
+            return None
+        return replace(found[0], effect=f"{found[0].effect} once generating units are back")
 
     def _checked(self, candidate: Candidate) -> CheckedSteps:
         return self.steps.check(self._operations(candidate))

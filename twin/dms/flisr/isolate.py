@@ -16,6 +16,8 @@ from twin.dms.flisr.model import Isolation, Location, Observation
 from twin.dms.zonegraph import ZoneGraph
 from twin.network.model import Bools, Network, SwitchKind
 
+_SAID_NODES = 5
+
 
 def load_breaking(network: Network) -> Bools:
     """Per switch: may be operated under load."""
@@ -49,10 +51,17 @@ def isolate(network: Network, graph: ZoneGraph, observation: Observation, locati
 
 
 def kept_dead(network: Network, graph: ZoneGraph, observation: Observation) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Dead zones that live-line work or another fault forbids to energise, and sentences on the live-line work."""
+    """Zones that live-line work, another fault or generation at work forbids to energise, and sentences on them."""
     live = graph.energised(observation.closed)
     zones = dict.fromkeys(zone for zone in observation.faulted if not live[zone])
     reasons: list[str] = []
+    islands = observation.still_live(network, graph)
+    zones.update(dict.fromkeys(islands))
+    if islands:
+        nodes = np.flatnonzero(np.isin(graph.node_zone, islands))
+        names = ", ".join(network.nodes.names[node] for node in nodes[:_SAID_NODES].tolist())
+        more = f" and {len(nodes) - _SAID_NODES} more" if len(nodes) > _SAID_NODES else ""
+        reasons.append(f"Generation keeps {names}{more} alive: nothing is closed onto that.")
     for switch in np.flatnonzero(observation.held_off & observation.closed_before).tolist():
         tree = feeder_tree(graph, observation.closed_before, switch)
         fed = [zone for zone in (tree.zone if tree else graph.sides[switch]) if not live[zone]]

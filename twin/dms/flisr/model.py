@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from twin.dms.topology import position_known
+from twin.dms.zonegraph import ZoneGraph
 from twin.errors import TwinError
 from twin.network.load_profiles import CLASSES
 from twin.network.model import Bools, Floats, Ints, Network
@@ -65,6 +66,12 @@ class FlisrSettings(BaseModel):
         le=5,
         description="What consumers take when they are supplied again, over what they took before",
     )
+    generation_returns: bool = Field(
+        default=True, description="Generating units that lost their supply come back: the end of a plan must bear that"
+    )
+    max_reverse: float = Field(
+        default=1.0, gt=0, le=2, description="Highest loading of any branch once generating units are back, 1.0 = 100 %"
+    )
     close_loops: bool = Field(
         default=False, description="Return to normal without interruption: close a loop to change over"
     )
@@ -80,6 +87,9 @@ class UnknownPriorityError(TwinError):
         self.name = name
         super().__init__(f"priority names {name}, which is neither a consumer nor a load class")
 
+
+ALIVE_PU = 0.2
+"""Above this voltage a node is alive."""
 
 PRIORITY_WEIGHT = 1_000
 """How many customers without priority a customer with priority counts for in a choice between them."""
@@ -113,9 +123,12 @@ class Observation:
     stands, over the present one (None: 1 for all). ``fault_phase_a`` (n, 3) and ``fault_x_ohm`` are what the relay
     of each switch recorded of this fault: phase currents, and the reactance of the loop into the branch (NaN or None:
     nothing).
+    ``pickup_factor`` is the same for a consumer that is supplied again by the plan (None: ``peak_factor`` times the
+    setting for cold-load pickup); ``least_factor`` the lowest demand to come (None: 1). ``v_pu`` is the voltage
+    that each node measures, whoever makes it (NaN: not known; None: nowhere).
     Per consumer: ``p_kw``/``q_kvar``, the demand estimated for just before the fault.
     Per generating unit: ``generation_kw``/``generation_kvar`` then (None: none). Units that lost their supply
-    are taken as staying off while the plan is carried out. ``tap_position`` per transformer (None: as built).
+    are off while the plan is carried out, and may come back later. ``tap_position`` per transformer (None: as built).
     """
 
     t_ms: SimTime
@@ -139,6 +152,9 @@ class Observation:
     peak_factor: Floats | None = None
     fault_phase_a: Floats | None = None
     fault_x_ohm: Floats | None = None
+    pickup_factor: Floats | None = None
+    least_factor: Floats | None = None
+    v_pu: Floats | None = None
 
     @property
     def held_off(self) -> Bools:
@@ -164,10 +180,34 @@ class Observation:
 
     def at_peak(self) -> Observation:
         """The same observation with the highest demand to come: a plan has to hold until then."""
-        if self.peak_factor is None:
-            return self
-        factor = np.maximum(self.peak_factor, 1.0)
-        return replace(self, p_kw=self.p_kw * factor, q_kvar=self.q_kvar * factor, peak_factor=None)
+        peak = self._peak()
+        by_peak = {
+            name: None if factor is None else factor / peak
+            for name, factor in (("pickup_factor", self.pickup_factor), ("least_factor", self._least()))
+        }
+        return replace(self, p_kw=self.p_kw * peak, q_kvar=self.q_kvar * peak, peak_factor=None, **by_peak)
+
+    def _peak(self) -> Floats:
+        return np.ones(len(self.p_kw)) if self.peak_factor is None else np.maximum(self.peak_factor, 1.0)
+
+    def _least(self) -> Floats:
+        return np.ones(len(self.p_kw)) if self.least_factor is None else np.minimum(self.least_factor, 1.0)
+
+    def pickup(self, dead: Bools, cold_load_factor: float) -> Floats:
+        """Per consumer: what it takes more than now if it is ``dead`` and is supplied again."""
+        factor = np.full(len(dead), cold_load_factor) if self.pickup_factor is None else self.pickup_factor
+        return np.where(dead, np.maximum(factor, 1.0), 1.0)
+
+    def still_live(self, network: Network, graph: ZoneGraph) -> tuple[int, ...]:
+        """Zones of islands without a source that generation feeds: it has units, and all its measured nodes are alive."""
+        dead = ~graph.energised(self.closed)
+        if self.v_pu is None or not network.generators.n or not dead.any():
+            return ()
+        labels = graph.components(self.closed)
+        of_node = labels[graph.node_zone]
+        alive = np.isin(labels, of_node[self.v_pu > ALIVE_PU]) & ~np.isin(labels, of_node[self.v_pu <= ALIVE_PU])
+        alive &= np.isin(labels, of_node[network.generators.node])
+        return tuple(np.flatnonzero(dead & alive).tolist())
 
     def with_blocked(self, switches: Iterable[int]) -> Observation:
         """The same observation with further switches not to be operated."""

@@ -76,6 +76,9 @@ class _Return:
         self.checker = StateChecker(self.network, self.solver, limits)
         self.checker.tolerate(seen.closed_before)
         self.checker.tolerate(seen.closed)
+        dead = ~self.graph.energised(seen.closed)[self.graph.node_zone[self.network.consumers.node]]
+        pickup = seen.pickup(dead, settings.cold_load_factor)
+        self.solver.update(p_kw=seen.p_kw * pickup, q_kvar=seen.q_kvar * pickup)
         self.dead_ends: set[bytes] = set()
         self.start = self.checker.evaluations
 
