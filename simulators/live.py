@@ -148,6 +148,8 @@ def _faults(settings: StationSettings, protocol: str, *, live: bool, speed: floa
         yield f"has {settings.needs_live}, which a run in simulated time cannot have; run it with --live"
     if live and protocol == "in_process":
         yield "is reached in_process, where there is nothing to connect to; a live run needs another protocol"
+    if stack != "own" and protocol == "iec104" and settings.iec104.standby:
+        yield f"has a standby connection, which the stack {stack} cannot keep"
     if stack != "own" and live and speed != 1.0:
         yield f"has the stack {stack}, whose timers follow the wall clock; run it with --speed 1"
     if stack != "own" and importlib.util.find_spec(MODULES[stack]) is None:

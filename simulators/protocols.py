@@ -20,9 +20,11 @@ from twin.links.modbus import ModbusMasterSession
 from twin.links.modbus_scan import ModbusLinkSettings
 from twin.links.model import MasterSession
 from twin.links.opendnp3 import Opendnp3Client
+from twin.links.standby import StandbyClient
 from twin.outstations import framing
 from twin.outstations.dnp3 import Dnp3Outstation, Dnp3OutstationSettings
 from twin.outstations.iec104 import Iec104Outstation, Iec104OutstationSettings
+from twin.outstations.iec104_settings import RedundancyGroupSettings
 from twin.outstations.in_process import InProcessOutstation
 from twin.outstations.misbehaviour import Framing
 from twin.outstations.modbus import ModbusOutstation
@@ -31,6 +33,10 @@ from twin.points.model import PointDefinition
 from twin.scenario.stations import StationSettings
 from twin.security import TlsSettings
 from twin.timebase import SimTime, TimeBase
+
+GROUP_SOURCE = "127.0.0.2"
+"""Where a control room with a standby connection dials from: the station knows its redundancy group by it."""
+CONTROL_ROOM_GROUP = RedundancyGroupSettings(name="control room", sources=(GROUP_SOURCE,))
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,11 @@ def _iec104_master(context: StationContext) -> MasterSession:
 
 def _iec104_outstation(context: StationContext, handler: CommandHandler) -> Outstation:
     written = context.settings.iec104
-    settings = Iec104OutstationSettings(event_limit=written.event_limit, one_in_control=written.one_in_control)
+    settings = Iec104OutstationSettings(
+        event_limit=written.event_limit,
+        one_in_control=written.one_in_control,
+        redundancy_groups=(CONTROL_ROOM_GROUP,) if written.standby else (),
+    )
     return Iec104Outstation(context.station, context.points, handler, context.time_base, settings)
 
 
@@ -144,6 +154,11 @@ PROTOCOLS: Mapping[str, ProtocolEntry] = {
 
 
 def _own_client(context: StationContext, end: LiveEnd, on_events: OnEvents) -> Client:
+    if context.protocol == "iec104" and context.settings.iec104.standby:
+        pair = Iec104MasterSession(context.station, context.points, context.time_base)
+        return StandbyClient(
+            pair, end.host, end.port, end.clock, on_events, speed=end.speed, tls=end.tls, source=GROUP_SOURCE
+        )
     session = PROTOCOLS[context.protocol].master(context)
     return LinkClient(session, end.host, end.port, end.clock, on_events, speed=end.speed, tls=end.tls)
 

@@ -100,7 +100,9 @@ class Iec104MasterSession:
         self.unexpected_answers = 0
         self._time_base = time_base
         self._points = {definition.name: definition for definition in points}
-        self._inputs = {(d.address.common_address, d.address.ioa): _input_types(d.kind, d.address.type_id) for d in points}
+        self._inputs = {
+            (d.address.common_address, d.address.ioa): _input_types(d.kind, d.address.type_id) for d in points
+        }
         self._by_address = {(d.address.common_address, d.address.ioa): d for d in points}
         self._common_addresses = sorted({d.address.common_address for d in points})
         self._connection: Connection | None = None
@@ -124,6 +126,18 @@ class Iec104MasterSession:
         self._connection = Connection(Role.CONTROLLING, self.settings.connection, now)
         self._report(SessionState.CONNECTED, now)
         self._connection.start(now)
+
+    def go_over(self, connection: Connection, now: SimTime, reason: str) -> None:
+        """Go on over another connection of the same redundancy group, on which no data transfer was started yet.
+
+        Nothing is lost by it: points stay topical, commands wait for their answers.
+        """
+        pending = dict(self._pending)
+        self._forget()
+        self._pending.update(pending)
+        self._connection = connection
+        self._report(SessionState.CONNECTED, now, f"standby connection, because the other was lost: {reason}")
+        connection.start(now)
 
     def disconnected(self, now: SimTime, reason: str) -> None:
         self._forget()
