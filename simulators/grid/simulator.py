@@ -380,7 +380,7 @@ class _SwitchPlaces:
         for result in faults:
             i_a = np.where(side, result.i_from_phase_a[self._branch], result.i_to_phase_a[self._branch])
             felt = (i_fault_a > 0.0) & (np.abs(i_a).max(axis=1) >= (1.0 - 1e-9) * i_fault_a) & closed & self._at_branch
-            v_kv = (result.v_phase_pu * to_earth_kv[:, np.newaxis])[self._node[felt]]
+            v_kv = result.v_phase_pu[self._node[felt]] * to_earth_kv[self._node[felt], np.newaxis]
             phase_a[felt] = np.abs(i_a[felt])
             x_ohm[felt] = loop_reactance_ohm(v_kv, i_a[felt])
         return phase_a, x_ohm

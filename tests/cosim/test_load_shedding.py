@@ -168,10 +168,16 @@ def test_advisory__waits_for_the_operator(tmp_path: Path) -> None:
 
 
 def test_flisr__waits_while_load_is_shed(tmp_path: Path) -> None:
-    """A cable fails two seconds after the loss; FLISR looks for it only when all that was shed is back."""
+    """A cable fails two seconds after the loss; FLISR looks for it once all that was shed is back."""
     fault = "  - {at: 14 s, id: f, fault: {line: L7-8, kind: three-phase}}\n"
     ran = run(tmp_path, short() + fault, protocol="in_process")
-    located = [row["t_ms"] for row in ran.of("location")]
+    [located] = [row["t_ms"] for row in ran.of("location")]
     back = [row["t_ms"] for row in ran.of("plan") if row.get("title") == "bring load back"]
-    assert back
-    assert all(at > max(back) for at in located)
+    assert len(back) >= 2
+    assert located > max(back)
+    plans = [row for row in ran.of("plan") if row["application"] == "flisr"]
+    assert [row["t_ms"] for row in plans if row.get("title")] == [located]
+    assert plans[-1]["outcome"] == "done"
+    found = [row for row in ran.of("finding") if row.get("finding") == "flisr_inhibited" and row["state"] == "found"]
+    assert found
+    assert all(row["t_ms"] < located and row["why"].startswith("FLISR waits because ") for row in found)

@@ -159,7 +159,7 @@ class FlisrDesk:
     # -- waiting --------------------------------------------------------------------------------------------------
 
     def _is_busy(self, now: SimTime) -> bool:
-        return self._trigger.next_due() <= now or any(i.waits or self._is_running(i) for i in self._all())
+        return self._trigger.next_due() < NEVER or any(i.waits or self._is_running(i) for i in self._all())
 
     def _is_running(self, incident: Incident) -> bool:
         course = self._plans.course(incident.plan_id)
