@@ -17,7 +17,7 @@ from twin.report.groups import Group, grouped
 from twin.report.latencies import key_latencies, reclosing
 from twin.report.milestones import Hop, Incident
 from twin.report.one_line import FEEDER_COLOURS, VERY_LARGE_GRID, OneLine, legend_symbol
-from twin.report.plots import crosshair_data, draw_plot, event_marks, plots_of
+from twin.report.plots import crosshair_data, draw_plot, event_marks, nobody_without_supply, plots_of
 from twin.report.results import GridState, Results, RunSummary, read_results
 from twin.report.story import alarm_counts, alarms, details, excerpt, natural, plans, sessions, supply, words
 from twin.report.svg import figure_text, span_text, time_text
@@ -162,11 +162,12 @@ def _pictures(results: Results) -> dict[str, Any] | None:
     large = len(results.grid.nodes) > VERY_LARGE_GRID
     states = (all_states[0], *all_states[-1:]) if large and len(all_states) > 1 else all_states
     shown = worth_showing(states)
+    faulted = any((entry.source, entry.kind) == ("director", "fault") for entry in results.journal)
     return {
         "states": [
             {
                 "label": state.label,
-                "title": STATE_WORDS.get(state.label, state.label),
+                "title": "Breaker opened" if state.label == "fault" and not faulted else _title(state),
                 "t_ms": state.t_ms,
                 "shown": row in shown,
                 "words": drawing.words(state),
@@ -184,6 +185,10 @@ def _pictures(results: Results) -> dict[str, Any] | None:
         "keys": _keys(results),
         "overloaded": any(drawing.overloaded(state) for state in states),
     }
+
+
+def _title(state: GridState) -> str:
+    return STATE_WORDS.get(state.label, state.label)
 
 
 def worth_showing(states: Sequence[GridState]) -> set[int]:
@@ -232,6 +237,7 @@ def _plots(results: Results, end_ms: int) -> list[dict[str, Any]]:
             ],
         }
         for group in columns
+        if not nobody_without_supply(group[0])
     ]
 
 

@@ -22,7 +22,7 @@ class Latency:
 
 def key_latencies(incident: Incident) -> tuple[Latency, ...]:
     """The stretches of an incident that were recorded, in the order of the chain."""
-    start = incident.start_ms
+    start, faulted = incident.start_ms, incident.first("fault") is not None
     trip = next((m for m in incident.milestones if m.kind == "breaker" and m.tone is Tone.BAD), None)
     opened, event, alarm = _told(incident, trip)
     plan, done = incident.first("plan"), incident.last("plan_done")
@@ -44,7 +44,7 @@ def key_latencies(incident: Incident) -> tuple[Latency, ...]:
     return tuple(
         Latency(name, end.t_ms - begin)
         for name, begin, end in stretches
-        if end is not None and begin is not None and end.t_ms >= begin
+        if end is not None and begin is not None and end.t_ms >= begin and (faulted or not name.startswith("fault"))
     )
 
 

@@ -50,7 +50,7 @@ class Family:
 
 FAMILIES = (
     Family("Customers without supply", "", (".customers",), ("customers_interrupted",), counts=True),
-    Family("Voltage", "p.u.", (".v_pu",), ("v_min_pu", "v_max_pu"), dead_below=0.5),
+    Family("Voltage", "p.u.", (".v_pu", "_v_pu", "v_min_pu", "v_max_pu"), dead_below=0.5),
     Family("Loading", "%", (".loading",), ("loading_max",), factor=100.0),
     Family("Current", "A", (".i_a",)),
     Family("Voltage", "kV", (".v_kv",)),
@@ -83,6 +83,11 @@ class Plot:
     def title(self) -> str:
         """What is plotted and in which unit."""
         return f"{self.family.title}, {self.family.unit}" if self.family.unit else self.family.title
+
+
+def nobody_without_supply(plot: Plot) -> bool:
+    """True for the plot of customers without supply if there were none: a line at zero says nothing."""
+    return plot.family is FAMILIES[0] and not any(np.nan_to_num(series.values).any() for series in plot.series)
 
 
 @dataclass(frozen=True, slots=True)

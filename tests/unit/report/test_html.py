@@ -8,11 +8,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from twin.report import write_report
 from twin.report.html import overall, render, worth_showing
-from twin.report.results import GridState, Results, RunSummary, Verdict, read_results
+from twin.report.plots import Plot, nobody_without_supply, plots_of
+from twin.report.results import GridState, Results, RunSummary, Samples, Verdict, read_results
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 
@@ -215,3 +217,12 @@ def test_pictures__run_that_ends_as_it_began_shows_the_fault() -> None:
     assert worth_showing(states_of(normal, tripped, normal)) == {0, 1}
     assert worth_showing(states_of(normal, tripped, ((True, False), ()))) == {0, 2}
     assert worth_showing(states_of(normal)) == {0}
+
+
+def test_plots__line_of_nobody_without_supply_is_left_out() -> None:
+    def plots(customers: list[float]) -> list[Plot]:
+        columns = {"customers_interrupted": np.array(customers), "v_min_pu": np.array([1.0, 0.99])}
+        return list(plots_of(Samples(np.array([0, 1_000]), columns), (0, 1_000)))
+
+    assert [nobody_without_supply(plot) for plot in plots([0.0, 0.0])] == [True, False]
+    assert [nobody_without_supply(plot) for plot in plots([0.0, 3.0])] == [False, False]

@@ -154,3 +154,13 @@ def test_timeline__station_receives_for_the_equipment_of_its_point() -> None:
     )
     last = found.hops[-1]
     assert (last.cause.label, last.effect.label, last.delta_ms) == ("open S2 requested", "RTU_2 receives select", 80)
+
+
+def test_latencies__of_commands_without_a_fault_do_not_speak_of_one() -> None:
+    plan = [
+        entry(1000, "control_room", "plan", "volt_var-1", application="volt_var", title="Set T"),
+        entry(5000, "control_room", "plan_ended", "volt_var-1", outcome="done"),
+    ]
+    (told,) = incidents(plan)
+    assert told.title == "Commands without a fault"
+    assert not [latency.name for latency in key_latencies(told) if latency.name.startswith("fault")]
