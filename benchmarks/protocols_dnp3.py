@@ -23,28 +23,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.raw_dnp3 import Counts, RawDnp3Master
 from twin.outstations.dnp3 import Dnp3Outstation, Dnp3OutstationSettings
 from twin.outstations.model import StationCommand
 from twin.outstations.server import OutstationServer
 from twin.points.model import ControlModel, PointAddress, PointDefinition, PointKind, Quality, Sample
-from twin.protocols.dnp3 import (
-    AnalogOutput,
-    Fragment,
-    FrameDecoder,
-    Function,
-    LinkEnd,
-    LinkSettings,
-    decode_fragment,
-    encode_fragment,
-    parse_headers,
-)
+from twin.protocols.dnp3 import AnalogOutput, Function
 from twin.protocols.dnp3.controls import control_block
-from twin.protocols.dnp3.objects import STATIC_OF_EVENT
 from twin.timebase import TimeBase
 
 BASE = TimeBase(datetime(2026, 1, 15, 18, 0, tzinfo=UTC))
 POINTS, ADDRESS, MASTER = 100, 10, 1
 BATCH = 10
+NAMES = [f"p{k}" for k in range(BATCH)]
 EVENTS = 300_000
 IDLE_S = 10.0
 LOADED_RATE, LOADED_S = 10_000, 10.0
@@ -119,7 +110,7 @@ class OwnField:
             await asyncio.sleep(0)
             return 0
         t_ms = int(time.monotonic() * 1000)
-        told = [Sample("S", f"p{k}", float(self._next + k), Quality.GOOD, t_ms) for k in range(BATCH)]
+        told = [Sample("S", name, float(self._next + k), Quality.GOOD, t_ms) for k, name in enumerate(NAMES)]
         self._server.update(f"S{n}", told)
         return BATCH
 
@@ -215,61 +206,6 @@ def tell(**row: Any) -> None:
 
 
 @dataclass
-class Counts:
-    """What all masters have seen."""
-
-    events: int = 0
-    overflows: int = 0
-    started: int = 0
-
-
-class CountingMaster(asyncio.Protocol):
-    """Confirms what must be confirmed, counts events, and times one command after the other."""
-
-    def __init__(self, counts: Counts) -> None:
-        self.counts = counts
-        self.answered = asyncio.Event()
-        self._decoder = FrameDecoder()
-        self._link = LinkEnd(MASTER, ADDRESS, master=True, settings=LinkSettings(), now=0)
-        self._sequence = 0
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def ask(self, function: int, body: bytes = b"") -> None:
-        """Send a request; its response sets ``answered``."""
-        self._sequence = (self._sequence + 1) & 0x0F
-        self.answered.clear()
-        self._send(Fragment(function, self._sequence, body))
-
-    def _send(self, fragment: Fragment) -> None:
-        assert self._transport is not None
-        self._link.send(encode_fragment(fragment), 0)
-        self._transport.write(self._link.take())
-
-    def data_received(self, data: bytes) -> None:
-        for frame in self._decoder.receive(data):
-            octets = self._link.receive(frame, 0)
-            if octets is not None:
-                self._take(decode_fragment(octets))
-
-    def _take(self, fragment: Fragment) -> None:
-        if fragment.confirm:
-            self._send(Fragment(Function.CONFIRM, fragment.sequence, unsolicited=fragment.unsolicited))
-        headers = parse_headers(fragment.body, fragment.function)
-        self.counts.events += sum(header.count for header in headers if header.group in STATIC_OF_EVENT)
-        self.counts.overflows += int(fragment.iin or 0) >> 11 & 1
-        if not fragment.unsolicited and fragment.sequence == self._sequence:
-            self.answered.set()
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-
-@dataclass
 class FieldProcess:
     """The other process."""
 
@@ -300,12 +236,12 @@ async def started(kind: str, stations: int, port: int) -> AsyncIterator[FieldPro
         await there.process.wait()
 
 
-async def connected(stations: int, port: int, counts: Counts) -> list[CountingMaster]:
+async def connected(stations: int, port: int, counts: Counts) -> list[RawDnp3Master]:
     """A master for each station, unsolicited responses enabled."""
     loop = asyncio.get_running_loop()
     masters = []
     for n in range(stations):
-        _, master = await loop.create_connection(lambda: CountingMaster(counts), host_of(n), port)
+        _, master = await loop.create_connection(lambda: RawDnp3Master(counts, ADDRESS, MASTER), host_of(n), port)
         masters.append(master)
     for master in masters:
         for function, body in ((Function.WRITE, "5001000707 00"), (20, "3c02063c03063c0406")):
@@ -314,7 +250,7 @@ async def connected(stations: int, port: int, counts: Counts) -> list[CountingMa
     return masters
 
 
-async def round_trips(masters: list[CountingMaster], count: int, limit_s: float) -> list[float]:
+async def round_trips(masters: list[RawDnp3Master], count: int, limit_s: float) -> list[float]:
     """Seconds of one direct operate after the other, on one master after the other."""
     body = control_block(0, AnalogOutput(1.5))
     took: list[float] = []

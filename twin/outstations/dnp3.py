@@ -32,7 +32,6 @@ __all__ = ["Dnp3Outstation", "Dnp3OutstationSession", "Dnp3OutstationSettings", 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_ON_VALUES = (float(DoublePosition.CLOSED), 1.0)
 
 
 class Dnp3OutstationSettings(BaseModel):
@@ -156,7 +155,8 @@ class Dnp3Outstation:
         flags = flags_of(sample.quality, group)
         before = row.reading[1]
         row.reading = (sample.value, flags, t_ms)
-        if sample.spontaneous and not (group == 30 and self._within_dead_band(row, before)):
+        loaded = group == 30 and self.database.written_dead_bands
+        if sample.spontaneous and not (loaded and self._within_dead_band(row, before)):
             row.last_event = sample.value
             self._event(group, row)
 
@@ -201,7 +201,8 @@ class Dnp3Outstation:
         kind, address = self._outputs[point]
         group = GROUP_OF_OUTPUT[address.group]
         row = self.database.groups[group][address.index]
-        shown = value if kind is PointKind.SETPOINT else float(value in _ON_VALUES)
+        on = float(DoublePosition.CLOSED) if kind is PointKind.DOUBLE_COMMAND else 1.0
+        shown = value if kind is PointKind.SETPOINT else float(value == on)
         row.reading = (shown, ONLINE, self.utc_ms(now))
         self._event(group, row)
 

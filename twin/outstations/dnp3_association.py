@@ -22,7 +22,7 @@ from twin.protocols.dnp3 import (
     encode_fragment,
     parse_headers,
 )
-from twin.protocols.dnp3.application import NO_RESPONSE
+from twin.protocols.dnp3.application import NO_RESPONSE, indications
 from twin.protocols.dnp3.frames import BROADCAST_CONFIRMED
 from twin.timebase import NEVER, SimTime
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 URGENT_CLASSES = (1,)
 LOOK_AGAIN_MS = 100
+_BROADCAST = int(Iin.BROADCAST)
 
 
 class Dnp3Association:
@@ -170,8 +171,9 @@ class Dnp3Association:
             self._broadcast = None
 
     def _indications(self) -> Iin:
-        iin = self.iin | self.buffer.indications() | self.outstation.indications
-        return iin | Iin.BROADCAST if self._broadcast is not None else iin
+        bits = int.__or__(self.iin, self.buffer.indications())
+        bits = int.__or__(bits, self.outstation.indications)
+        return indications(bits | _BROADCAST if self._broadcast is not None else bits)
 
     def _confirmed(self, request: Fragment, now: SimTime) -> None:
         if request.unsolicited:
@@ -214,11 +216,11 @@ class Dnp3Association:
         self._begin_unsolicited(b"", now)
 
     def _send_events(self, now: SimTime) -> None:
-        wanted = (event for event in self.buffer.waiting() if event.event_class in self.enabled)
+        wanted = self.buffer.waiting(self.enabled)
         body, events = write_events(wanted, self.outstation.settings.link.max_fragment - HEADER_OCTETS)
         self.buffer.select(events)
         self._on_their_way = events
-        self.is_urgent = any(event.event_class in URGENT_CLASSES for event in events)
+        self.is_urgent = any([event.event_class in URGENT_CLASSES for event in events])
         self._begin_unsolicited(body, now)
 
     def _begin_unsolicited(self, body: bytes, now: SimTime) -> None:

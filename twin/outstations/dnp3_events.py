@@ -7,16 +7,18 @@ fragment that says so has been confirmed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
-from twin.protocols.dnp3.application import CLASS_BITS, Iin
+from twin.protocols.dnp3.application import CLASS_BITS, Iin, indications
 from twin.protocols.dnp3.headers import index_header
 from twin.protocols.dnp3.objects import SPECS, Item, time_octets
 
 WAITING, SELECTED, GONE = 0, 1, 2
 _CTO = bytes((51, 1, 0x07, 1))
 _RELATIVE_MAX = 0xFFFF
+_OVERFLOW = int(Iin.OVERFLOW)
+_CLASS_BITS = [(event_class, int(bit)) for event_class, bit in CLASS_BITS.items()]
 
 
 class Event:
@@ -82,20 +84,24 @@ class EventBuffer:
 
     def has(self, classes: Iterable[int]) -> bool:
         """Whether an event of one of the classes waits."""
-        return any(self._waiting[c] for c in classes)
+        waiting = self._waiting
+        for event_class in classes:
+            if waiting[event_class]:
+                return True
+        return False
 
     def indications(self) -> Iin:
         """Which classes have events waiting, and whether some were lost; the master is told with these."""
         self._told = self.overflown
-        iin = Iin.OVERFLOW if self.overflown else Iin.NONE
-        for event_class, bit in CLASS_BITS.items():
+        bits = _OVERFLOW if self.overflown else 0
+        for event_class, bit in _CLASS_BITS:
             if self._waiting[event_class]:
-                iin |= bit
-        return iin
+                bits |= bit
+        return indications(bits)
 
-    def waiting(self) -> Iterable[Event]:
-        """The events that nobody has been sent, oldest first."""
-        return (event for event in self._events if event.state == WAITING)
+    def waiting(self, classes: Container[int] = (1, 2, 3)) -> Iterable[Event]:
+        """The events of some classes that nobody has been sent, oldest first."""
+        return (event for event in self._events if event.state == WAITING and event.event_class in classes)
 
     def select(self, events: Iterable[Event]) -> None:
         """They are on their way in a response."""
@@ -106,7 +112,10 @@ class EventBuffer:
     def confirm(self, events: Iterable[Event]) -> None:
         """The master has them."""
         for event in events:
-            if event.state != GONE:
+            if event.state == SELECTED:
+                event.state = GONE
+                self._live -= 1
+            elif event.state == WAITING:
                 self._remove(event)
         self._purge()
         if self._told and self._live < self.limit:

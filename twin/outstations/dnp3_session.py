@@ -29,7 +29,10 @@ class Dnp3OutstationSession:
 
     @property
     def close_reason(self) -> str:
-        return next((link.close_reason for link in self._links.values() if link.close_reason), "")
+        for link in self._links.values():
+            if link.close_reason:
+                return link.close_reason
+        return ""
 
     def begin(self, now: SimTime) -> None:
         """Speak for every master that is not connected otherwise."""
@@ -81,12 +84,13 @@ class Dnp3OutstationSession:
             association.tick(now)
 
     def _mine(self) -> list[Dnp3Association]:
-        return [association for association in self._outstation.associations.values() if self.owns(association)]
+        associations = self._outstation.associations
+        return [associations[master] for master, link in self._links.items() if associations[master].link is link]
 
     def next_timer(self) -> SimTime:
         if self.close_reason:
             return NEVER
-        return min((association.next_timer() for association in self._mine()), default=NEVER)
+        return min([association.next_timer() for association in self._mine()], default=NEVER)
 
     def next_urgent(self) -> SimTime:
         return min((association.next_urgent() for association in self._mine()), default=NEVER)

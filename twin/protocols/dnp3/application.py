@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from functools import cache
+from typing import NamedTuple
 
 from twin.protocols.dnp3.errors import MalformedFragmentError, UnencodableValueError
 
@@ -89,8 +90,13 @@ class Iin(IntFlag):
 CLASS_BITS = {1: Iin.CLASS_1, 2: Iin.CLASS_2, 3: Iin.CLASS_3}
 
 
-@dataclass(frozen=True, slots=True)
-class Fragment:
+@cache
+def indications(bits: int) -> Iin:
+    """The indications of two octets; as many are kept as there are values in use."""
+    return Iin(bits & 0xFFFF)
+
+
+class Fragment(NamedTuple):
     """One application fragment. ``iin`` is there in responses alone; ``body`` holds the object headers."""
 
     function: int
@@ -132,6 +138,14 @@ def decode_fragment(octets: bytes) -> Fragment:
     if function in (Function.RESPONSE, Function.UNSOLICITED):
         if len(octets) < 4:
             raise MalformedFragmentError("the internal indications are cut off", len(octets))
-        iin, at = Iin(octets[2] | octets[3] << 8), 4
-    flags = (control & bit != 0 for bit in (_FIR, _FIN, _CON, _UNS))
-    return Fragment(function, control & _SEQUENCE, octets[at:], iin, *flags)
+        iin, at = indications(octets[2] | octets[3] << 8), 4
+    return Fragment(
+        function,
+        control & _SEQUENCE,
+        octets[at:],
+        iin,
+        control & _FIR != 0,
+        control & _FIN != 0,
+        control & _CON != 0,
+        control & _UNS != 0,
+    )

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from twin.protocols.dnp3.frames import Frame, Primary, Secondary, encode_frame
+from twin.protocols.dnp3.frames import Frame, Primary, Secondary, encode_frame, user_data_frame
 from twin.protocols.dnp3.settings import LinkSettings
 from twin.protocols.dnp3.transport import Reassembler, Segmenter
 from twin.timebase import NEVER, SimTime
@@ -125,8 +125,7 @@ class LinkEnd:
             self._next_segment(now)
             return
         for segment in segments:
-            frame = Frame(self.remote, self.local, Primary.UNCONFIRMED_DATA, segment, self._master)
-            self._out.append(encode_frame(frame))
+            self._out.append(user_data_frame(self.remote, self.local, segment, from_master=self._master))
 
     def _next_segment(self, now: SimTime) -> None:
         if self._pending is not None or not self._waiting:
@@ -147,7 +146,7 @@ class LinkEnd:
         """The octets to send now, once."""
         if not self._out:
             return b""
-        octets = b"".join(self._out)
+        octets = self._out[0] if len(self._out) == 1 else b"".join(self._out)
         self._out.clear()
         return octets
 

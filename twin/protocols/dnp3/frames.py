@@ -6,8 +6,8 @@ The decoder takes a byte stream and never fails: what is no frame is skipped and
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from fastcrc import crc16
 
@@ -46,8 +46,7 @@ class Secondary(IntEnum):
     NOT_SUPPORTED = 15
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One data link frame. ``from_master`` is DIR, ``primary`` PRM; ``fcv`` is DFC in a secondary frame."""
 
     destination: int
@@ -77,12 +76,21 @@ def encode_frame(frame: Frame) -> bytes:
     for name, address in (("destination", frame.destination), ("source", frame.source)):
         if not 0 <= address <= 0xFFFF:
             raise UnencodableValueError(name, address, "0 to 65535")
-    control = frame.function & 0x0F | _bits(frame)
-    header = _HEADER.pack(SYNC, 5 + len(data), control, frame.destination, frame.source)
-    parts = [header, _CRC.pack(crc16.dnp(header))]
+    return _octets(frame.function & 0x0F | _bits(frame), frame.destination, frame.source, data)
+
+
+def user_data_frame(destination: int, source: int, data: bytes, *, from_master: bool) -> bytes:
+    """The octets of a frame with unconfirmed user data, for addresses and lengths that are known to fit."""
+    return _octets(Primary.UNCONFIRMED_DATA | _PRM | from_master * _DIR, destination, source, data)
+
+
+def _octets(control: int, destination: int, source: int, data: bytes) -> bytes:
+    checksum, pack = crc16.dnp, _CRC.pack
+    header = _HEADER.pack(SYNC, 5 + len(data), control, destination, source)
+    parts = [header, pack(checksum(header))]
     for at in range(0, len(data), BLOCK):
         block = data[at : at + BLOCK]
-        parts += (block, _CRC.pack(crc16.dnp(block)))
+        parts += (block, pack(checksum(block)))
     return b"".join(parts)
 
 
@@ -143,8 +151,9 @@ class FrameDecoder:
         data = _user_data(buffer, start + _HEADER_SIZE, length - 5)
         if data is None:
             return self._reject(start)
-        bits = (control & bit != 0 for bit in (_DIR, _PRM, _FCB, _FCV))
-        return end, Frame(destination, source, control & 0x0F, data, *bits)
+        from_master, primary = control & _DIR != 0, control & _PRM != 0
+        fcb, fcv = control & _FCB != 0, control & _FCV != 0
+        return end, Frame(destination, source, control & 0x0F, data, from_master, primary, fcb, fcv)
 
     def _reject(self, start: int) -> tuple[int, None]:
         """Go on behind the sync octets: what follows may hold a frame."""
@@ -163,11 +172,16 @@ class FrameDecoder:
 
 def _user_data(buffer: bytes, at: int, size: int) -> bytes | None:
     """The user data without its CRCs; None if one is wrong."""
+    checksum = crc16.dnp
+    if size <= BLOCK:
+        block = buffer[at : at + size]
+        end = at + size
+        return None if size and checksum(block) != buffer[end] | buffer[end + 1] << 8 else block
     blocks = []
     for left in range(size, 0, -BLOCK):
         end = at + min(left, BLOCK)
         block = buffer[at:end]
-        if crc16.dnp(block) != buffer[end] | buffer[end + 1] << 8:
+        if checksum(block) != buffer[end] | buffer[end + 1] << 8:
             return None
         blocks.append(block)
         at = end + 2

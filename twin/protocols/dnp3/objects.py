@@ -66,7 +66,7 @@ class ObjectSpec:
     def pack_indexed(self, items: Iterable[Item], width: int) -> bytes:
         """Objects each behind its index of ``width`` octets (1 or 2)."""
         pack, fields = self._prefixed[width].pack, self._fields
-        return b"".join([pack(item[0], *fields(item[1], item[2], item[3])) for item in items])
+        return b"".join([pack(index, *fields(value, flags, t)) for index, value, flags, t in items])
 
     def unpack(self, octets: bytes, count: int) -> list[Reading]:
         """``count`` objects without index; the caller has checked their octets."""
@@ -114,9 +114,24 @@ def _encoder(spec: ObjectSpec) -> Callable[[float, int, int], tuple[Any, ...]]:
     if not spec.value or spec.bits:
         return lambda value, flags, t: times(t)
     number = _number(spec.value)
+    if spec.flags and spec.time == "abs" and spec.value in "fd":
+        return _timed_float(number, *_RANGES[spec.value])
     if spec.flags:
         return lambda value, flags, t: (*number(value, flags), *times(t))
     return lambda value, flags, t: (number(value, flags)[1], *times(t))
+
+
+def _timed_float(
+    number: Callable[[float, int], tuple[int, Any]], least: float, most: float
+) -> Callable[[float, int, int], tuple[Any, ...]]:
+    """The usual events of measurands, with no call inside but for values that do not fit."""
+
+    def fields(value: float, flags: int, t: int) -> tuple[Any, ...]:
+        if least <= value <= most:
+            return flags, value, t & 0xFFFFFFFF, t >> 32 & 0xFFFF
+        return (*number(value, flags), t & 0xFFFFFFFF, t >> 32 & 0xFFFF)
+
+    return fields
 
 
 def _number(code: str) -> Callable[[float, int], tuple[int, Any]]:

@@ -16,6 +16,10 @@ class Segmenter:
 
     def segments(self, fragment: bytes) -> list[bytes]:
         """The segments of a fragment, each with its transport octet."""
+        if len(fragment) <= MAX_SEGMENT:
+            octet = _FIN | _FIR | self.sequence
+            self.sequence = self.sequence + 1 & _SEQUENCE
+            return [octet.to_bytes(1, "little") + fragment]
         result = []
         for at in range(0, len(fragment) or 1, MAX_SEGMENT):
             fin = _FIN if at + MAX_SEGMENT >= len(fragment) else 0
@@ -42,6 +46,8 @@ class Reassembler:
         octet = segment[0]
         if octet & _FIR:
             self._begin()
+            if octet & _FIN and len(segment) <= self._max:
+                return segment[1:]
         elif self._next != octet & _SEQUENCE:
             self.discarded += 1
             return None
