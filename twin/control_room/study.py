@@ -2,7 +2,7 @@
 
 It begins with the positions, measurements, tags and applications of the control room at that moment. What happens in
 it touches neither the control room nor a station, and its journal is its own. Plans always wait to be approved;
-approved, their steps move the switches of the branch at once.
+approved, their steps move the switches, taps and banks of the branch at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twin.control_room.settings import ControlRoomSettings
 from twin.control_room.watch import NetworkWatch
 from twin.journal import JournalEntry
 from twin.links.model import ArrivedSample
-from twin.points.model import CommandPhase, DoublePosition, PointDefinition, Quality, Sample
+from twin.points.model import CommandPhase, DoublePosition, PointDefinition, PointKind, Quality, Sample
 from twin.scada.authority import Originator
 from twin.scada.command_model import Command, UnknownOutputError, switch_action
 from twin.scada.interlocks import CommandRequest
@@ -109,7 +109,9 @@ class _StudyPath:
     now: SimTime = 0
 
     def __post_init__(self) -> None:
-        self._outputs = {d.equipment: d for d in self.definitions if d.quantity == "operate"}
+        self._outputs = {d.name: d for d in self.definitions if d.kind.is_output}
+        self._outputs |= {d.equipment: d for d in self.definitions if d.quantity == "operate"}
+        self._voltages = [d.name for d in self.definitions if d.quantity == "v_kv"]
         self._outcomes: list[Command] = []
         self._last_id = 0
 
@@ -124,12 +126,21 @@ class _StudyPath:
         plan_id: str = "",
         plan_step: int | None = None,
     ) -> int:
-        """Move the switch of the branch."""
+        """Move the switch, tap changer, bank or set point of the branch.
+
+        Voltages measured before a regulating device moved are those of another state: they are not topical any more.
+        """
         if target not in self._outputs:
             raise UnknownOutputError(target)
         output = self._outputs[target]
         self._last_id += 1
-        _write(self.database, output.feedback, value, now)
+        if output.kind is PointKind.STEP_COMMAND:
+            _write(self.database, output.feedback, self.database.value(output.feedback) + value, now)
+        else:
+            _write(self.database, output.feedback, value, now)
+        if output.quantity != "operate":
+            for name in self._voltages:
+                _write(self.database, name, self.database.value(name), now, Quality.NOT_TOPICAL)
         request = CommandRequest(
             output, float(value), switch_action(output, value), originator, now, reason, plan_id, plan_step
         )
@@ -146,8 +157,8 @@ class _StudyPath:
         return taken
 
 
-def _write(database: PointDatabase, point: str, value: float, now: SimTime) -> None:
-    sample = Sample(database.definition(point).station, point, float(value), Quality.GOOD, now)
+def _write(database: PointDatabase, point: str, value: float, now: SimTime, quality: Quality = Quality.GOOD) -> None:
+    sample = Sample(database.definition(point).station, point, float(value), quality, now)
     database.apply(ArrivedSample(sample, now))
 
 

@@ -12,6 +12,8 @@ from twin.control_room.applications import UnknownApplicationError
 from twin.control_room.desk import CyclicDesk, Finding, Findings
 from twin.journal import JournalEntry
 from twin.links.model import ArrivedSample
+from twin.network.builder import NetworkBuilder
+from twin.network.model import SwitchKind
 from twin.points.calculated import CALCULATED, calculated_point, is_calculated
 from twin.points.model import PointAddress, PointDefinition, PointKind, Quality, Sample
 from twin.scada.point_database import PointDatabase, UnknownPointError
@@ -151,6 +153,38 @@ class TestStudy:
         branch.step(7_100)
         assert len(branch.plans.waiting) == 1
         assert bench.plans() == []
+
+    def test_study__steps_taps_of_a_waiting_volt_var_plan(self) -> None:
+        """BB at 0.93 pu behind a transformer: the plan waits, and played through leaves nothing more to be done."""
+        b = NetworkBuilder("tapped")
+        b.node("HV", v_kv=110.0)
+        b.node("BB", v_kv=20.0)
+        b.source("SRC", "HV", v_pu=0.955)
+        b.transformer(
+            "T", "HV", "BB", s_kva=10_000.0, v_from_kv=110.0, v_to_kv=20.0, vk_percent=10.0, vkr_percent=0.5,
+            tap_side=0, tap_min=-6, tap_max=6, tap_neutral=0, tap_step_percent=1.25, tap_position=0,
+        )  # fmt: skip
+        b.line("L", "BB", "N", length_km=1.0, r_ohm_per_km=0.2, x_ohm_per_km=0.3, i_max_a=200.0)
+        b.node("N", v_kv=20.0)
+        b.switch("CB", SwitchKind.BREAKER, "BB", branch="L", feeder_head=True)
+        b.consumer("C", "N", p_kw=5_000.0, q_kvar=2_000.0)
+        bench = Bench(grid=b.build(), volt_var={"mode": "advisory", "delay_ms": 0}).start()
+        for name, value in {"CB.p_kw": 5_000.0, "CB.q_kvar": 2_000.0, "BB.v_kv": 18.6, "N.v_kv": 18.5}.items():
+            if name in bench.point:
+                bench.tell(name, value)
+        bench.run(2_000)
+        before, branch = bench.snapshot(), bench.room.study()
+        branch.run("volt_var")
+        assert len(branch.plans.waiting) == 1
+        tap = branch.database.value("T.tap")
+        branch.approve("all")
+        assert branch.journal[-1].data["outcome"] == "done"
+        assert branch.database.value("T.tap") < tap
+        assert not branch.database.good("BB.v_kv")  # measured before the taps moved
+        branch.run("volt_var")
+        assert branch.plans.waiting == []
+        assert branch.database.value("volt_var.v_min_pu") >= 0.95
+        assert bench.snapshot() == before
 
     def test_study__refuses_what_is_not_telemetered(self, bench: Bench) -> None:
         with pytest.raises(UnknownPointError):
