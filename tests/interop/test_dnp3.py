@@ -42,7 +42,7 @@ BASE = TimeBase(datetime(2026, 1, 15, 18, 0, tzinfo=UTC))
 EPOCH_MS = int(BASE.start.timestamp() * 1000)
 HOST = "127.20.0.1"
 ADDRESS = 1024
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 QUALITIES = {
     "good": Quality.GOOD,
     "invalid": Quality.INVALID,

@@ -31,7 +31,7 @@ from twin.points.modbus import DataType, ModbusAddress, Table, WordOrder
 from twin.points.model import PointAddress, PointDefinition, PointKind, Quality, Sample
 
 pytestmark = pytest.mark.interop
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 STATION = "RTU_1"
 
 

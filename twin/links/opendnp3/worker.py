@@ -26,6 +26,9 @@ def tell(**row: Any) -> None:
         _LINES.write(json.dumps(row) + "\n")
 
 
+_OCTET_STRING_EVENTS = 111
+
+
 class SequenceOfEvents(opendnp3.ISOEHandler):  # type: ignore[misc]
     """Hands every value on; exceptions would be swallowed by the library, so there are none to make."""
 
@@ -43,7 +46,8 @@ class SequenceOfEvents(opendnp3.ISOEHandler):  # type: ignore[misc]
         name = str(info.gv).rpartition("Group")[2]
         group, _, variation = name.partition("Var")
         items = [_item(v) for v in values]
-        tell(t="values", group=int(group), variation=int(variation), event=bool(info.isEventVariation), items=items)
+        event = bool(info.isEventVariation) or int(group) == _OCTET_STRING_EVENTS  # the library takes these for static
+        tell(t="values", group=int(group), variation=int(variation), event=event, items=items)
 
 
 def _item(indexed: Any) -> list[Any]:
