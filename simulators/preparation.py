@@ -52,7 +52,7 @@ from twin.solvers import (
 )
 from twin.timebase import NEVER, TimeBase
 
-EARTH_FAULTS = ("phase-to-earth", "phase-to-phase-to-earth")
+EARTH_FAULTS = ("phase-to-earth", "phase-to-phase-to-earth", "double-earth")
 STANDARD_COLUMNS = ("customers_interrupted", "loading_max", "v_min_pu", "v_max_pu")
 
 
@@ -204,8 +204,11 @@ def _fault_problem(scenario: Scenario, event: Event, fault: FaultAction, plant: 
     if fault.line not in plant.lines.names:
         return ""
     row = plant.lines.names.index(fault.line)
-    if fault.kind in EARTH_FAULTS and (missing := _missing_data(plant, FaultPoint(FaultKind(fault.kind), row))):
-        return missing
+    if fault.kind in EARTH_FAULTS:
+        rows = [row, *(plant.lines.names.index(s.line) for s in [fault.second] if s and s.line in plant.lines.names)]
+        missing = [_missing_data(plant, FaultPoint(FaultKind.PHASE_TO_EARTH, line)) for line in rows]
+        if any(missing):
+            return next(filter(None, missing))
     first = all(other.at is not None and other.at >= (event.at or 0) for other in scenario.events)
     if first and event.at is not None and not _live_at_start(plant, row):
         return f"line {fault.line} is open at every live end, so a fault on it would carry no current"
@@ -281,6 +284,11 @@ def _describe(action: Any, duration_ms: int) -> tuple[str, dict[str, Any], dict[
                 "permanent": action.permanent,
                 "extinguishes_after_ms": action.extinguishes_after,
             }
+            if action.second:
+                second = action.second
+                data["second"] = {
+                    "line": second.line, "position": second.position, "resistance_ohm": second.resistance
+                }  # fmt: skip
             told = {key: data[key] for key in ("line", "position", "permanent")}
             return action.line, data, {**told, "fault_kind": action.kind}
         case ClearFaultAction():

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from simulators.field.bay import Bay
+from simulators.field.bay import EARTH_FAULT_FUNCTION, Bay
 from simulators.field.breaker import DriveFailure, Operation
 from simulators.field.equipment import equip, switch_index
 from simulators.field.fault_record import FAULT_RECORD, FaultRecords
@@ -90,6 +90,7 @@ class FieldBank:
         self._plant.attach(self._bays)
         self._awake = np.zeros(len(self._bays), dtype=np.bool_)
         self._pickup_a, self._indicator_a = _pickups(self._bays)
+        self._earth_a = np.array([e.earth_fault.pickup_a if e.earth_fault else np.inf for e in equipment])
         self.regulation = RegulationBank(network, derivation.devices, points, self._kernel, self._record)
         bay_points = [point for point in points if not self.regulation.takes(point)]
         self._frequency = FrequencyRelays(
@@ -156,6 +157,7 @@ class FieldBank:
         held.take(grid, self._plant.closed)
         seen_a = np.maximum(held.i_a, held.i_fault_a)
         wake = self._awake | (seen_a > self._pickup_a) | (held.i_fault_a > self._indicator_a)
+        wake |= np.abs(held.residual_a) > self._earth_a
         for row in np.flatnonzero(wake).tolist():
             self._bays[row].measure(now)
             self._awake[row] = self._bays[row].awake(now)
@@ -313,7 +315,10 @@ class FieldBank:
 
 def _pickups(bays: Sequence[Bay]) -> tuple[Floats, Floats]:
     """The lowest pickup current of each bay's relay and of its indicator, A; infinite without."""
-    relays = [min((stage.settings.pickup_a for stage in bay.stages), default=np.inf) for bay in bays]
+    phase = [
+        [stage.settings for stage in bay.stages if stage.settings.function != EARTH_FAULT_FUNCTION] for bay in bays
+    ]
+    relays = [min((stage.pickup_a for stage in stages), default=np.inf) for stages in phase]
     indicators = [bay.indicator.settings.pickup_a if bay.indicator else np.inf for bay in bays]
     return np.array(relays), np.array(indicators)
 

@@ -6,6 +6,7 @@ bay's indications. Not in here: measurands, points and stations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,11 +16,13 @@ from simulators.field.indicator import Direction, FaultPassageIndicator, Indicat
 from simulators.field.kernel import DeviceKernel
 from simulators.field.overcurrent import OvercurrentStage, StageSettings
 from simulators.field.recloser import Recloser, RecloserEvent, RecloserState
-from twin.derive.settings import IndicatorSettings, RecloserSettings
+from twin.derive.settings import EarthFaultSettings, IndicatorSettings, RecloserSettings
 from twin.network.model import SwitchKind
 from twin.points.model import DoublePosition
+from twin.solvers.short_circuit.residual import operating_current_a
 from twin.timebase import SimTime
 
+EARTH_FAULT_FUNCTION = "67N"
 INDICATIONS = (
     "position",
     "trip",
@@ -44,6 +47,7 @@ class BayEquipment:
     stages: tuple[StageSettings, ...] = ()
     recloser: RecloserSettings | None = None
     indicator: IndicatorSettings | None = None
+    earth_fault: EarthFaultSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class BayMeasurement:
     i_fault_a: float = 0.0
     fault_forward: bool = False
     voltage_healthy: bool = False
+    residual_a: complex = 0j
+    displacement_pu: float = 0.0
 
 
 class BayReporter(Protocol):
@@ -84,6 +90,10 @@ class Bay:
         self.stages = [
             OvercurrentStage(f"{self.name}/{stage.function}", stage, kernel, self) for stage in equipment.stages
         ]
+        self._earth_fault = earth = equipment.earth_fault
+        if earth is not None and earth.trips:
+            stage = StageSettings(EARTH_FAULT_FUNCTION, earth.pickup_a, delay_ms=earth.delay_ms)
+            self.stages.append(OvercurrentStage(f"{self.name}/{stage.function}", stage, kernel, self))
         self.recloser = (
             Recloser(f"{self.name}/79", equipment.recloser, kernel, self) if equipment.recloser is not None else None
         )
@@ -121,10 +131,22 @@ class Bay:
     def measure(self, now: SimTime) -> None:
         """Let relay and indicator see what the transducers see from ``now`` on."""
         m = self._reporter.measured(self._row)
+        earth_a = self._earth_fault_a(m)
         for stage in self.stages:
-            stage.update(max(m.i_a, m.i_fault_a), now)
+            by_earth = stage.settings.function == EARTH_FAULT_FUNCTION
+            stage.update(max(earth_a, 0.0) if by_earth else max(m.i_a, m.i_fault_a), now)
         if self.indicator is not None:
-            self.indicator.update(m.i_fault_a, m.fault_forward, m.voltage_healthy, now)
+            fault_a, forward = m.i_fault_a, m.fault_forward
+            if self._earth_fault is not None and abs(earth_a) > self._earth_fault.pickup_a:
+                fault_a, forward = math.inf, earth_a > 0.0
+            self.indicator.update(fault_a, forward, m.voltage_healthy, now)
+
+    def _earth_fault_a(self, m: BayMeasurement) -> float:
+        """What the directional earth-fault function measures: positive for a fault in the branch."""
+        earth = self._earth_fault
+        if earth is None or m.displacement_pu < earth.displacement_pu:
+            return 0.0
+        return operating_current_a(m.residual_a, earth.method)
 
     def refusal(self, closing: bool) -> str:
         """The switch's own rule against operating now, or an empty string."""

@@ -57,6 +57,7 @@ def equip(network: Network, devices: DeviceSettings) -> list[BayEquipment]:
     breakers = _by_switch(network, devices.breakers, [b.switch for b in devices.breakers])
     load_break = _by_switch(network, devices.load_break_switches, [s.switch for s in devices.load_break_switches])
     indicators = _by_switch(network, devices.indicators, [i.switch for i in devices.indicators])
+    earth_faults = _by_switch(network, devices.earth_faults, [e.switch for e in devices.earth_faults])
     switches = network.switches
     return [
         BayEquipment(
@@ -67,6 +68,7 @@ def equip(network: Network, devices: DeviceSettings) -> list[BayEquipment]:
             stages=_stages(relays.get(row)),
             recloser=reclosers.get(row),
             indicator=indicators.get(row),
+            earth_fault=earth_faults.get(row),
         )
         for row, name in enumerate(switches.names)
     ]

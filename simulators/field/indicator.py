@@ -3,7 +3,7 @@
 It picks up on fault current, and after a minimum duration latches the direction of the fault: forward is from the
 node into the branch. The indication stays when the current vanishes with the breaker's opening, and resets after
 the voltage of the cable behind the switch has been healthy for a time. A new passage replaces the old direction.
-Not in here: sensing of earth faults in compensated networks.
+Not in here: what an earth-fault function makes of the residual current (the bay knows).
 """
 
 from __future__ import annotations

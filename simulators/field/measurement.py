@@ -14,6 +14,7 @@ import numpy as np
 
 from simulators.field.bay import BayMeasurement
 from twin.network.model import Bools, Floats, Ints, Network
+from twin.solvers.model import Phasors as Complexes
 
 HEALTHY_V_PU = 0.8
 """From this voltage on a cable counts as healthy for its fault passage indicator."""
@@ -38,6 +39,8 @@ class GridMeasurement:
     Load quantities count positive from the switch's node into its branch. ``i_fault_a`` is 0 where no fault
     current flows; ``fault_into_branch`` is its direction and meaningless where it is 0. ``fault_phase_a`` (n, 3) are
     the fault currents of the phases and ``fault_x_ohm`` the reactance of the fault loop (None: no fault).
+    ``residual_a`` and ``displacement_pu`` are what earth-fault devices measure, see
+    :func:`twin.solvers.short_circuit.residual.residual_reading` (None: nothing).
     ``generation_kw`` is what each generating unit feeds in (None: as before). ``f_hz`` is the frequency of each node,
     0 where dead (None: nominal); ``course`` what it will be if nothing else happens (None: as it is).
     """
@@ -54,6 +57,8 @@ class GridMeasurement:
     course: FrequencyCourse | None = None
     fault_phase_a: Floats | None = None
     fault_x_ohm: Floats | None = None
+    residual_a: Complexes | None = None
+    displacement_pu: Floats | None = None
 
 
 class HeldMeasurement:
@@ -69,6 +74,8 @@ class HeldMeasurement:
         self.i_fault_a: Floats = np.zeros(n)
         self.forward: Bools = np.zeros(n, dtype=np.bool_)
         self.healthy: Bools = np.zeros(n, dtype=np.bool_)
+        self.residual_a: Complexes = np.zeros(n, dtype=np.complex128)
+        self._displacement_pu: Floats = np.zeros(n)
         self._phase_a: Floats | None = None
         self._x_ohm: Floats | None = None
 
@@ -81,10 +88,17 @@ class HeldMeasurement:
         healthy_node = grid.energised & (grid.v_kv >= self._healthy_kv)
         np.logical_and(healthy_node[self._node], closed, out=self.healthy)
         self._phase_a, self._x_ohm = grid.fault_phase_a, grid.fault_x_ohm
+        if grid.residual_a is None or grid.displacement_pu is None:
+            self.residual_a[:] = 0.0
+            self._displacement_pu[:] = 0.0
+        else:
+            np.multiply(grid.residual_a, closed, out=self.residual_a)
+            self._displacement_pu[:] = grid.displacement_pu
 
     def interrupt(self, switch: int) -> None:
         """The contacts opened or closed: nothing is known until the next measurement."""
         self.i_a[switch] = self.i_fault_a[switch] = 0.0
+        self.residual_a[switch] = 0.0
         self.healthy[switch] = False
 
     def bay(self, switch: int) -> BayMeasurement:
@@ -94,6 +108,8 @@ class HeldMeasurement:
             float(self.i_fault_a[switch]),
             bool(self.forward[switch]),
             bool(self.healthy[switch]),
+            complex(self.residual_a[switch]),
+            float(self._displacement_pu[switch]),
         )
 
     def fault(self, switch: int) -> tuple[float, float, float, float]:
@@ -111,6 +127,8 @@ class HeldMeasurement:
         """State ready for JSON."""
         arrays = (self.i_a, self.i_fault_a, self.forward, self.healthy)
         held = dict(zip(("i_a", "i_fault_a", "forward", "healthy"), (a.tolist() for a in arrays), strict=True))
+        held["residual_a"] = [self.residual_a.real.tolist(), self.residual_a.imag.tolist()]
+        held["displacement_pu"] = self._displacement_pu.tolist()
         if self._phase_a is None or self._x_ohm is None:
             return held
         x_ohm = [None if math.isnan(x) else x for x in self._x_ohm.tolist()]
@@ -121,6 +139,9 @@ class HeldMeasurement:
         self.i_a, self.i_fault_a = np.array(state["i_a"]), np.array(state["i_fault_a"])
         self.forward = np.array(state["forward"], dtype=np.bool_)
         self.healthy = np.array(state["healthy"], dtype=np.bool_)
+        active, reactive = state["residual_a"]
+        self.residual_a = np.array(active) + 1j * np.array(reactive)
+        self._displacement_pu = np.array(state["displacement_pu"])
         has_fault = "phase_a" in state
         self._phase_a = np.array(state["phase_a"], dtype=np.float64) if has_fault else None
         self._x_ohm = np.array(state["x_ohm"], dtype=np.float64) if has_fault else None

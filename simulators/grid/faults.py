@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from twin.network.model import Network
-from twin.solvers.model import FaultKind, FaultPoint
+from twin.solvers.model import FaultKind, FaultPlace, FaultPoint
 from twin.timebase import NEVER, SimTime
 
 
@@ -28,17 +28,36 @@ class PlantFault:
     dead_since_ms: SimTime = -1
     seen_live: bool = False
     told_dormant: bool = False
+    second: Mapping[str, Any] | None = None
 
-    def point(self, network: Network) -> FaultPoint:
-        """Where it is, for the solver."""
-        line = network.lines.names.index(self.line)
-        return FaultPoint(FaultKind(self.kind), line, self.position, resistance_ohm=self.resistance_ohm)
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The line that is struck, or both of a double earth fault."""
+        return (self.line,) if self.second is None else (self.line, self.second["line"])
+
+    def points(self, network: Network) -> Iterator[FaultPoint]:
+        """What it is, for the solver; of a double earth fault that is not fed at both places, what is left at one."""
+        row, kind, resistance_ohm = network.lines.names.index(self.line), FaultKind(self.kind), self.resistance_ohm
+        if self.second is None:
+            yield FaultPoint(kind, row, self.position, resistance_ohm=resistance_ohm)
+            return
+        other = second_place(self.second, network)
+        single = FaultKind.PHASE_TO_EARTH
+        yield FaultPoint(kind, row, self.position, resistance_ohm=resistance_ohm, second=other)
+        yield FaultPoint(single, row, self.position, resistance_ohm=resistance_ohm)
+        yield FaultPoint(single, other.line, other.position, resistance_ohm=other.resistance_ohm)
 
     def extinguished_at(self) -> SimTime | None:
         """When the arc path will have recovered, if it stays dead; None while it is live or permanent."""
         if self.permanent or self.dead_since_ms < 0:
             return None
         return self.dead_since_ms + self.extinguishes_after_ms
+
+
+def second_place(second: Mapping[str, Any], network: Network) -> FaultPlace:
+    """The other place of a double earth fault, for the solver."""
+    line = network.lines.names.index(second["line"])
+    return FaultPlace(line, second["position"], resistance_ohm=second["resistance_ohm"])
 
 
 class Faults:

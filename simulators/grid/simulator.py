@@ -21,6 +21,7 @@ from simulators.field.bank import GridMeasurement
 from simulators.grid.faults import Faults, PlantFault
 from simulators.grid.generation import Generation, UnitChange
 from simulators.grid.infeeds import fault_without_terminals, without_terminals
+from simulators.grid.switch_places import SwitchPlaces
 from twin.journal import JournalEntry
 from twin.network.model import Bools, Floats, Network
 from twin.network.topology import Topology
@@ -32,7 +33,6 @@ from twin.solvers import (
     power_flow,
     short_circuit,
 )
-from twin.solvers.short_circuit import loop_reactance_ohm
 from twin.timebase import NEVER, SimTime
 
 VOLTAGE_FACTOR = 1.1  # IEC 60909-0 table 1, maximum short-circuit current above 1 kV
@@ -94,7 +94,7 @@ class GridSimulator(CycleSimulator):
         self._loops = 0
         self._interrupted = 0
         self._overloaded: dict[str, None] = {}
-        self._place = _SwitchPlaces(network)
+        self._place = SwitchPlaces(network)
         self._supply = _Supply.of(network, np.ones(network.nodes.n, dtype=np.bool_))
         self._journal: list[JournalEntry] = []
         self._frequencies: tuple[Bools | None, Floats] = (None, np.zeros(0))
@@ -174,7 +174,7 @@ class GridSimulator(CycleSimulator):
         for fault, at in self._faults.extinguish(now):
             self._note(at, "fault_cleared", fault.line, id=fault.event_id, by="extinguished")
         for fault in self._faults:
-            live = self._live(fault.line, flow)
+            live = any(self._live(line, flow) for line in fault.lines)
             if not live and not fault.seen_live:
                 self._note_dormant(fault, now)
                 continue
@@ -203,7 +203,11 @@ class GridSimulator(CycleSimulator):
         return self._fed
 
     def _short_circuit_of(self, fault: PlantFault, closed: Bools) -> ShortCircuitResult:
-        result = self._short_circuit.solve(fault.point(self._network), self._positions(closed))
+        positions = self._positions(closed)
+        for point in fault.points(self._network):
+            result = self._short_circuit.solve(point, positions)
+            if result.energised:
+                break
         return result if self._generation is None else fault_without_terminals(result, self._network.nodes.n)
 
     def _positions(self, closed: Bools) -> Bools:
@@ -238,7 +242,7 @@ class GridSimulator(CycleSimulator):
             customers_interrupted=self._supply.customers_interrupted,
             loops=self._loops,
             closed_onto_fault=onto_fault,
-            faulted=tuple(fault.line for fault in self._faults),
+            faulted=tuple(line for fault in self._faults for line in fault.lines),
             f_hz=self._f_hz(flow),
             frequency_min=self._frequency_min(flow),
         )
@@ -322,65 +326,3 @@ def _regulated(inputs: tuple[Any, ...], regulation: Mapping[str, Sequence[float]
     generation_kvar[np.array(regulation["units"], dtype=np.intp)] = regulation["q_kvar"]
     taps, steps = (np.array(regulation[name], dtype=np.int32) for name in ("tap_position", "shunt_steps"))
     return (*head, generation_kvar, closed, taps, steps)
-
-
-class _SwitchPlaces:
-    """Picks what an instrument at each switch sees out of the results per branch end and node."""
-
-    def __init__(self, network: Network) -> None:
-        switches = network.switches
-        self._network = network
-        self._at_branch = switches.branch >= 0
-        self._branch = np.where(self._at_branch, switches.branch, 0)
-        self._from_side = ~self._at_branch | (switches.side == 0)
-        self._nominal_kv = network.nodes.v_nominal_kv
-        self._node = switches.node
-
-    def _pick(self, closed: Bools, at_from: Floats, at_to: Floats) -> Floats:
-        return np.where(closed & self._at_branch, self._seen(at_from, at_to), 0.0)
-
-    def _seen(self, at_from: Any, at_to: Any) -> Any:
-        """Of two arrays over the branches, the value at the end where each switch sits."""
-        return np.where(self._from_side, at_from[self._branch], at_to[self._branch])
-
-    def measure(
-        self, closed: Bools, flow: PowerFlowResult, v_pu: Floats, faults: list[ShortCircuitResult]
-    ) -> GridMeasurement:
-        """What current, voltage and fault-current transformers show."""
-        i_fault_a = np.zeros(len(closed))
-        into = np.zeros(len(closed), dtype=np.bool_)
-        for result in faults:
-            current = self._pick(closed, result.i_from_a, result.i_to_a)
-            towards = self._seen(result.into_from, result.into_to)
-            larger = current > i_fault_a
-            i_fault_a = np.where(larger, current, i_fault_a)
-            into = np.where(larger, towards, into)
-        phase_a, x_ohm = self._record(closed, faults, i_fault_a)
-        return GridMeasurement(
-            v_kv=v_pu * self._nominal_kv,
-            energised=flow.energised,
-            i_a=self._pick(closed, flow.i_from_a, flow.i_to_a),
-            p_kw=self._pick(closed, flow.p_from_kw, flow.p_to_kw),
-            q_kvar=self._pick(closed, flow.q_from_kvar, flow.q_to_kvar),
-            i_fault_a=i_fault_a,
-            fault_into_branch=into,
-            fault_phase_a=phase_a,
-            fault_x_ohm=x_ohm,
-        )
-
-    def _record(
-        self, closed: Bools, faults: list[ShortCircuitResult], i_fault_a: Floats
-    ) -> tuple[Floats | None, Floats | None]:
-        """Phase currents and loop reactance at each switch, of the fault that is felt most there."""
-        if not faults:
-            return None, None
-        phase_a, x_ohm = np.zeros((len(closed), 3)), np.full(len(closed), np.nan)
-        side = self._from_side[:, np.newaxis]
-        to_earth_kv = self._nominal_kv / math.sqrt(3.0)
-        for result in faults:
-            i_a = np.where(side, result.i_from_phase_a[self._branch], result.i_to_phase_a[self._branch])
-            felt = (i_fault_a > 0.0) & (np.abs(i_a).max(axis=1) >= (1.0 - 1e-9) * i_fault_a) & closed & self._at_branch
-            v_kv = result.v_phase_pu[self._node[felt]] * to_earth_kv[self._node[felt], np.newaxis]
-            phase_a[felt] = np.abs(i_a[felt])
-            x_ohm[felt] = loop_reactance_ohm(v_kv, i_a[felt])
-        return phase_a, x_ohm

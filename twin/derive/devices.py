@@ -16,6 +16,7 @@ import math
 
 import numpy as np
 
+from twin.derive.earth_fault import earth_fault_devices
 from twin.derive.options import DeriveOptions
 from twin.derive.points import legible
 from twin.derive.ratings import fault_level_a, switch_rating_a
@@ -68,6 +69,7 @@ def derive_devices(network: Network, options: DeriveOptions) -> DeviceSettings:
             InverterSettings(unit=name, curve=options.inverter_curve) for name in controlled_units(network, options)
         ),
         under_frequency=under_frequency_relays(network, options),
+        earth_faults=earth_fault_devices(network),
     )
 
 

@@ -135,6 +135,22 @@ class IndicatorSettings(Settings):
     directional: bool = Field(default=True, description="Tells forward (into the line) from reverse")
 
 
+class EarthFaultSettings(Settings):
+    """The directional earth-fault function at a switch, looking into its line."""
+
+    switch: str = _NAME
+    method: Literal["residual", "sin_phi", "cos_phi"] = Field(
+        description="What tells the direction: the residual current (earthed neutral), its reactive part (isolated) "
+        "or its active part (compensated)"
+    )
+    pickup_a: float = Field(gt=0, description="Pickup of that current, A")
+    displacement_pu: float = Field(
+        default=0.05, ge=0, le=1, description="Released from this displacement of the neutral, pu of phase to earth"
+    )
+    delay_ms: int = Field(default=500, ge=0, le=60_000, description="Delay of the trip, ms")
+    trips: bool = Field(default=False, description="Trips the breaker; otherwise the fault is indicated only")
+
+
 class TapChangerSettings(Settings):
     """The on-load tap changer of a transformer, with or without its own voltage regulator."""
 
@@ -202,3 +218,4 @@ class DeviceSettings(Settings):
     capacitor_banks: tuple[CapacitorBankSettings, ...] = ()
     inverters: tuple[InverterSettings, ...] = ()
     under_frequency: tuple[UnderFrequencyRelaySettings, ...] = ()
+    earth_faults: tuple[EarthFaultSettings, ...] = ()

@@ -10,12 +10,23 @@ from twin.scenario.fields import Condition, Flag, Name, ScenarioModel, exactly_o
 from twin.scenario.telecontrol import HalfOpenAction, MisbehaviourAction, NetworkAction
 from twin.units import DurationMs, Fraction, InUnit, PlaceOnLine, PositiveDurationMs, ResistanceOhm, Unit
 
-FaultKindName = Literal["three-phase", "phase-to-phase", "phase-to-phase-to-earth", "phase-to-earth"]
+FaultKindName = Literal["three-phase", "phase-to-phase", "phase-to-phase-to-earth", "phase-to-earth", "double-earth"]
 PositionName = Literal["open", "closed"]
 
 
+class SecondPlace(ScenarioModel):
+    """Where a double earth fault meets the earth a second time, in another phase."""
+
+    line: Name
+    """The line segment that is struck."""
+    position: PlaceOnLine = 0.5
+    """Where on the line: 0 at its from end to 1 at its to end, or a percentage."""
+    resistance: ResistanceOhm = 0.0
+    """The resistance to earth there."""
+
+
 class FaultAction(ScenarioModel):
-    """A short circuit on a line."""
+    """A short circuit on a line, or an earth fault on two."""
 
     line: Name
     """The line segment that is struck."""
@@ -29,6 +40,14 @@ class FaultAction(ScenarioModel):
     """How long the arc path of a fault that is not permanent must be dead until it is gone."""
     resistance: ResistanceOhm = 0.0
     """The resistance at the fault."""
+    second: SecondPlace | None = None
+    """The other place of a double earth fault; goes with kind double-earth."""
+
+    @model_validator(mode="after")
+    def _two_places(self) -> Self:
+        if (self.kind == "double-earth") != (self.second is not None):
+            raise ValueError("a double earth fault has two places: kind double-earth goes with second: {line: L3-8}")
+        return self
 
 
 class ClearFaultAction(ScenarioModel):

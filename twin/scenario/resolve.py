@@ -172,6 +172,8 @@ def _named_equipment(event: Event) -> Iterator[tuple[str, EquipmentKind, str | N
     """(key, kind, name) of the equipment that an event's action names."""
     if event.fault:
         yield "line", EquipmentKind.LINE, event.fault.line
+        if event.fault.second:
+            yield "second", EquipmentKind.LINE, event.fault.second.line
     if event.operate:
         yield "switch", EquipmentKind.SWITCH, event.operate.switch
     if event.operator:

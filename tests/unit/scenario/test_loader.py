@@ -189,7 +189,7 @@ def test_round_trip__every_key_of_the_language(scenario_text: Text) -> None:
                 "s.yaml:8: line is missing",
                 "s.yaml:9: unknown key lien; did you mean line?",
                 "s.yaml:10: kind: threephase is not one of three-phase, phase-to-phase, phase-to-phase-to-earth, "
-                "phase-to-earth; did you mean three-phase?",
+                "phase-to-earth, double-earth; did you mean three-phase?",
             ],
         ),
         (["step: 1"], ["s.yaml:6: step: 1 has no unit; a duration is written like 1 s or 1 h"]),

@@ -29,7 +29,7 @@ def loop_impedance_ohm(v_phase_kv: Phasors, i_phase_a: Phasors) -> Phasors:
     two = size[rows, second] >= SECOND_PHASE * size[rows, first]
     v = v_phase_kv[rows, first] - np.where(two, v_phase_kv[rows, second], 0.0)
     i = i_phase_a[rows, first] - np.where(two, i_phase_a[rows, second], 0.0)
-    flows = size[rows, first] > 0.0
+    flows = (size[rows, first] > 0.0) & (i != 0.0)
     z: Phasors = np.where(flows, 1e3 * v / np.where(flows, i, 1.0), complex(np.nan, np.nan))
     return z
 
