@@ -60,11 +60,14 @@ def ours(case: Case, backend: Any) -> Step:
     p_all, q_all = case.network.consumers.p_kw.copy(), case.network.consumers.q_kvar.copy()
 
     def step(p_kw: Any, q_kvar: Any) -> Any:
-        p_all[case.live], q_all[case.live] = p_kw, q_kvar
-        solver.update(p_kw=p_all, q_kvar=q_all)
+        solver.update(p_kw=p_kw, q_kvar=q_kvar)
         return solver.solve().v_pu
 
-    return step
+    def step_of_live(p_kw: Any, q_kvar: Any) -> Any:
+        p_all[case.live], q_all[case.live] = p_kw, q_kvar
+        return step(p_all, q_all)
+
+    return step if len(case.live) == case.network.consumers.n else step_of_live
 
 
 def bare_sweep(case: Case) -> Step:

@@ -32,18 +32,17 @@ MAX_LOOPS = 64
 class Grid(NamedTuple):
     """What switching and taps leave alone.
 
-    Neighbours in compressed rows: those of node ``n`` are ``start[n] .. start[n + 1]``; ``branch_lag`` is the clock
-    number on the way to them. ``switch_*`` hold all switches, ``branch`` -1 for those between nodes. ``i_from_a`` and
-    ``i_to_a`` are the currents of 1 pu at the ends of each branch, ``per_rating_*`` the inverse ratings (0: unknown).
-    ``load_shares`` are the rows of ``Consumers.zip_shares``, without columns where no load depends on the voltage;
-    ``generator_set`` is the voltage that a generating unit holds (0: none) between its limits of Q. Only ``shunt_y``
-    follows the steps that are in.
+    Neighbours in compressed rows: those of node ``n`` are ``start[n] .. start[n + 1]``. ``switch_*`` hold
+    all switches, ``branch`` -1 for those between nodes. ``i_from_a`` and ``i_to_a`` are the currents of 1 pu at the
+    ends of each branch, ``per_rating_*`` the inverse ratings (0: unknown). ``load_shares`` are the rows of
+    ``Consumers.zip_shares``, without columns where no load depends on the voltage; ``generator_set`` is the voltage
+    that a generating unit holds (0: none) between its limits of Q. Only ``shunt_y``,
+    at each node, follows the steps that are in; ``shunt_node`` are the nodes that have any.
     """
 
     branch_start: Ints
     branch_row: Ints
     branch_node: Ints
-    branch_lag: Ints
     link_start: Ints
     link_switch: Ints
     link_node: Ints
@@ -55,6 +54,7 @@ class Grid(NamedTuple):
     source_node: Ints
     source_v_pu: Floats
     source_angle_rad: Floats
+    shunt_node: Ints
     shunt_y: Complexes
     i_from_a: Floats
     i_to_a: Floats
@@ -98,9 +98,9 @@ class Branches(NamedTuple):
 class Tree(NamedTuple):
     """The energised nodes under one set of switch states; ``size`` is (positions, loops, branches not closed).
 
-    By position: ``node``, ``parent`` (a position), ``branch`` above (-1: a source or a closed link), ``root``
-    (row of the source), ``clock`` collected, and ``turn`` from the stored voltage to the true one (rad), which is there
-    if ``turned``. By node: ``position`` (0: dead). By branch: which ends are connected, and in ``child`` the position
+    By position: ``node``, ``parent`` (a position), ``branch`` above (-1: a source or a closed link), and, at sources
+    or once ``traced``, ``root`` (row of the source), ``clock`` collected, and ``turn`` from the stored voltage to the
+    true one (rad). By node: ``position`` (0: dead). By branch: which ends are connected, and in ``child`` the position
     below it (0: not in the tree, ``-1 - k``: it closes loop ``k``). ``opened`` are the branches that are not closed at
     both ends, ``load_at`` and ``generator_at`` the positions of consumers and generating units.
     """
@@ -113,7 +113,7 @@ class Tree(NamedTuple):
     root: Ints
     clock: Ints
     turn: Floats
-    turned: Bools
+    traced: Bools
     from_on: Bools
     to_on: Bools
     child: Ints
@@ -131,12 +131,11 @@ class Spine(NamedTuple):
 
 
 class Drops(NamedTuple):
-    """By position, the equations of :mod:`twin.solvers.sweep.radial`, one quantity a row.
+    """By position, what :mod:`twin.solvers.sweep.radial` needs besides ``a`` and ``w`` of :class:`Flow`, by rows.
 
-    ``given`` follows from order and elimination: resistance and reactance of the branch above, relative to the
-    voltages without demand; those voltages, the cosine and sine of twice their angle. ``work`` is the demand that does
-    not depend on the voltage, real and imaginary, and the drop of the squared voltage; then, where demand depends on
-    the voltage, that of constant current and of constant impedance.
+    ``given`` are the voltages without demand, the cosine and the sine of twice their angle. ``work`` is the demand that
+    does not depend on the voltage, real and imaginary, and the drop of the squared voltage; then, where demand depends
+    on the voltage, that of constant current and of constant impedance.
     """
 
     given: Floats
@@ -147,7 +146,8 @@ class Flow(NamedTuple):
     """By position, the equations eliminated along the tree and their present solution.
 
     ``v = a v_parent - w j`` gives the voltages, ``y v + j`` is the current drawn from above, ``s + s1 |v| +
-    s2 |v|²`` the demand (conjugate); ``s1`` and ``s2`` are empty where none depends on the voltage.
+    s2 |v|²`` the demand (conjugate); ``s1`` and ``s2`` are empty where none depends on the voltage. Without loops,
+    ``a`` are the voltages without demand and ``w`` the impedances relative to them, so that all transfer is 1 to 1.
     """
 
     a: Complexes
@@ -197,15 +197,9 @@ def grid_of(network: Network) -> Grid:
     i_base_a = BASE_KVA / (np.sqrt(3.0) * v_kv)
     branches = np.arange(network.n_branches, dtype=np.int32)
     clock = np.concatenate([np.zeros(network.lines.n), np.round(network.transformers.shift_deg / 30)]).astype(np.int32)
-    start, rows, others = _neighbours(n, network.branch_from, network.branch_to, branches)
-    here = np.repeat(np.arange(n), np.diff(start))
-    lag = np.where(network.branch_from[rows] == here, clock[rows], -clock[rows]).astype(np.int32)
     rating_from, rating_to = _ratings(network)
     return Grid(
-        start,
-        rows,
-        others,
-        lag,
+        *_neighbours(n, network.branch_from, network.branch_to, branches),
         *_neighbours(n, s.node[links], s.other_node[links], links),
         network.branch_from.copy(),
         network.branch_to.copy(),
@@ -215,6 +209,7 @@ def grid_of(network: Network) -> Grid:
         sources.node.copy(),
         sources.v_pu.copy(),
         sources.angle_rad.copy(),
+        np.unique(network.shunts.node).astype(np.int32),
         shunts_of(network, network.shunts.initial_steps),
         i_base_a[network.branch_from],
         i_base_a[network.branch_to],
@@ -343,7 +338,7 @@ def tree_for(network: Network) -> Tree:
         root=_ints(n + 1),
         clock=_ints(n + 1),
         turn=np.zeros(n + 1),
-        turned=np.zeros(1, dtype=np.bool_),
+        traced=np.zeros(1, dtype=np.bool_),
         from_on=np.zeros(b, dtype=np.bool_),
         to_on=np.zeros(b, dtype=np.bool_),
         child=_ints(b),
@@ -356,7 +351,7 @@ def tree_for(network: Network) -> Tree:
 def drops_for(network: Network) -> Drops:
     """Room for the equations of a radial network."""
     stride = _stride(network)
-    return Drops(np.zeros((5, stride)), np.zeros((7 if network.consumers.zip_shares.any() else 3, stride)))
+    return Drops(np.zeros((3, stride)), np.zeros((7 if network.consumers.zip_shares.any() else 3, stride)))
 
 
 def _stride(network: Network) -> int:

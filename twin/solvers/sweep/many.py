@@ -61,7 +61,7 @@ def solve_block(
             grid, tree, flow, drops, loops, state, demand, tolerance_pu, limit, least_v_pu, v_pu[r], energised[r]
         )
         if solved[r] and at_branches.shape[0] > 0:
-            report(grid, branches, tree, flow, loops, drops.given, state, angle_rad[r], at_branches[r])
+            report(grid, branches, tree, flow, loops, state, angle_rad[r], at_branches[r])
 
 
 @inner
@@ -98,6 +98,7 @@ def _solve(
             tree.load_at,
             grid.load_shares,
             tree.generator_at,
+            flow.w,
             drops.given,
             drops.work,
             state,

@@ -26,7 +26,7 @@ def order(grid: Grid, closed: Bools, tree: Tree, loops: Loops) -> int:
     """
     _connect(grid, closed, tree)
     position, node_at, parent, branch = tree.position, tree.node, tree.parent, tree.branch
-    clock, root, child = tree.clock, tree.root, tree.child
+    child = tree.child
     start, rows, others = grid.branch_start, grid.branch_row, grid.branch_node
     has_links = grid.link_node.size > 0
     position[:] = 0
@@ -36,9 +36,9 @@ def order(grid: Grid, closed: Bools, tree: Tree, loops: Loops) -> int:
         if position[node] == 0:
             tail += 1
             node_at[tail], position[node] = node, tail
-            parent[tail], branch[tail], clock[tail], root[tail] = 0, -1, 0, source
+            parent[tail], branch[tail], tree.root[tail] = 0, -1, source
             tail = _append_linked(grid, closed, tree, tail)
-        elif _differ(grid, source, root[position[node]]):
+        elif _differ(grid, source, tree.root[_top(tree, position[node])]):
             return CONFLICTING_SOURCES
     n_loops = 0
     here = 1
@@ -59,16 +59,16 @@ def order(grid: Grid, closed: Bools, tree: Tree, loops: Loops) -> int:
             tail += 1
             node_at[tail], position[other] = other, tail
             parent[tail], branch[tail] = here, b
-            clock[tail], root[tail] = clock[here] + grid.branch_lag[k], root[here]
             child[b] = tail
             if has_links:
                 tail = _append_linked(grid, closed, tree, tail)
         here += 1
     tree.size[0] = tail
     tree.size[1] = n_loops
-    tree.turned[0] = False
+    tree.traced[0] = False
     _place(grid, tree)
     if n_loops > 0:
+        trace(grid, tree)
         _find_paths(grid, tree, loops)
     return SOLVABLE
 
@@ -120,8 +120,6 @@ def _append_linked(grid: Grid, closed: Bools, tree: Tree, tail: int) -> int:
                 tree.position[other] = tail
                 tree.parent[tail] = here
                 tree.branch[tail] = -1
-                tree.clock[tail] = tree.clock[here]
-                tree.root[tail] = tree.root[here]
         here += 1
     return tail
 
@@ -133,14 +131,31 @@ def _differ(grid: Grid, one: int, two: int) -> bool:
 
 
 @inner
-def turn(grid: Grid, tree: Tree) -> None:
-    """By how much each node leads its stored voltage, within half a turn; worked out once an order."""
-    if tree.turned[0]:
+def _top(tree: Tree, position: int) -> int:
+    """The position of the source above."""
+    while tree.parent[position] != 0:
+        position = tree.parent[position]
+    return position
+
+
+@inner
+def trace(grid: Grid, tree: Tree) -> None:
+    """Source, clock number and turn of all positions, if they are not there yet: loops and angles alone need them."""
+    if tree.traced[0]:
         return
     for i in range(1, tree.size[0] + 1):
+        above, b = tree.parent[i], tree.branch[i]
+        if above == 0:
+            tree.clock[i] = 0
+        else:
+            lag = 0
+            if b >= 0:
+                lag = grid.clock[b] if grid.branch_to[b] == tree.node[i] else -grid.clock[b]
+            tree.clock[i] = tree.clock[above] + lag
+            tree.root[i] = tree.root[above]
         angle = grid.source_angle_rad[tree.root[i]] - (tree.clock[i] % 12) * (math.pi / 6)
         tree.turn[i] = angle - 2 * math.pi * math.floor(angle / (2 * math.pi) + 0.5)
-    tree.turned[0] = True
+    tree.traced[0] = True
 
 
 @inner

@@ -110,6 +110,7 @@ class SweepPowerFlow(CompiledPowerFlow["_Case"]):
                 tree.load_at,
                 self._grid.load_shares,
                 tree.generator_at,
+                held.flow.w,
                 drops.given,
                 drops.work,
                 solution,
@@ -149,7 +150,7 @@ def _report(
     else:
         flow, state = arrays.fresh_phasors(held.flow), solution
     angle_rad, at_branches = np.empty(len(held.tree.position)), np.empty((_BRANCH_RESULTS, len(branches.z)))
-    reporting.report(grid, branches, held.tree, flow, loops, held.drops.given, state, angle_rad, at_branches)
+    reporting.report(grid, branches, held.tree, flow, loops, state, angle_rad, at_branches)
     fed = np.where(held.tree.position[grid.generator_node] > 0, generation_kvar, 0.0)
     return (angle_rad, *at_branches, fed)
 

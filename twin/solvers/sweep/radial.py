@@ -33,6 +33,7 @@ def solve(
     load_at: Positions,
     load_shares: Floats,
     generator_at: Positions,
+    w: Complexes,
     given: Floats,
     work: Floats,
     state: Floats,
@@ -53,11 +54,11 @@ def solve(
     if load_shares.size:
         _place_dependent(load_at, load_shares, demand, given, work, n)
     else:
-        _place(load_at, demand.p_kw, demand.q_kvar, per_kva, given[3], given[4], work[0], work[1])
-    _place(generator_at, demand.generation_kw, demand.generation_kvar, -per_kva, given[3], given[4], work[0], work[1])
-    if not _iterate(parent, given, work, state, n, tolerance_pu, limit):
+        _place(load_at, demand.p_kw, demand.q_kvar, per_kva, given[1], given[2], work[0], work[1])
+    _place(generator_at, demand.generation_kw, demand.generation_kvar, -per_kva, given[1], given[2], work[0], work[1])
+    if not _iterate(parent, w, work, state, n, tolerance_pu, limit):
         return False
-    return _magnitudes(position, given[2], state[0], work[2], n, least_v_pu, v_pu, energised)
+    return _magnitudes(position, given[0], state[0], work[2], n, least_v_pu, v_pu, energised)
 
 
 @inner
@@ -79,7 +80,7 @@ def _place_dependent(at: Positions, shares: Floats, demand: Demand, given: Float
     per_kva = 1.0 / BASE_KVA
     for k in range(at.size):
         i = at[k]
-        v, cosine, sine = given[2, i], given[3, i], given[4, i]
+        v, cosine, sine = given[0, i], given[1, i], given[2, i]
         p, q = demand.p_kw[k] * per_kva, -demand.q_kvar[k] * per_kva
         p0, q0 = p * (1.0 - shares[0, k] - shares[1, k]), q * (1.0 - shares[2, k] - shares[3, k])
         p1, q1 = p * shares[0, k] * v, q * shares[2, k] * v
@@ -94,7 +95,7 @@ def _place_dependent(at: Positions, shares: Floats, demand: Demand, given: Float
 
 @inner
 def _iterate(
-    parent: Positions, given: Floats, work: Floats, state: Floats, n: int, tolerance_pu: float, limit: int
+    parent: Positions, w: Complexes, work: Floats, state: Floats, n: int, tolerance_pu: float, limit: int
 ) -> int:
     """Solve from the voltages without demand; returns the iterations, 0 if they did not suffice.
 
@@ -109,7 +110,7 @@ def _iterate(
         q[: n + 1] = work[1, : n + 1]
         if work.shape[0] > 3:
             _add_dependent(m, work[3], work[4], work[5], work[6], p, q, n)
-        _backward(parent, given[0], given[1], m, p, q, drop, n)
+        _backward(parent, w, m, p, q, drop, n)
         largest = _forward(parent, drop, m, n)
         rate = 1.0
         if iteration > 1:
@@ -130,13 +131,14 @@ def _add_dependent(m: Floats, p1: Floats, q1: Floats, p2: Floats, q2: Floats, p:
 
 
 @inner
-def _backward(parent: Positions, r: Floats, x: Floats, m: Floats, p: Floats, q: Floats, drop: Floats, n: int) -> None:
+def _backward(parent: Positions, w: Complexes, m: Floats, p: Floats, q: Floats, drop: Floats, n: int) -> None:
     """Add up the powers from the ends to the sources, losses included."""
     for i in range(n, 0, -1):
+        r, x = w[i].real, w[i].imag
         squared_current = (p[i] * p[i] + q[i] * q[i]) / m[i]
-        above_p = p[i] + r[i] * squared_current
-        above_q = q[i] - x[i] * squared_current
-        drop[i] = r[i] * (p[i] + above_p) - x[i] * (q[i] + above_q)
+        above_p = p[i] + r * squared_current
+        above_q = q[i] - x * squared_current
+        drop[i] = r * (p[i] + above_p) - x * (q[i] + above_q)
         p[parent[i]] += above_p
         q[parent[i]] += above_q
 
@@ -170,22 +172,19 @@ def _magnitudes(
 
 
 @inner
-def phasors(parent: Positions, n: int, given: Floats, state: Floats, a: Complexes, v: Complexes, j: Complexes) -> None:
+def phasors(
+    parent: Positions, idle: Complexes, w: Complexes, state: Floats, v: Complexes, j: Complexes, n: int
+) -> None:
     """Voltages and the currents of the demand below each branch, as :mod:`twin.solvers.sweep.meshed` has them."""
-    r, x, m, p, q = given[0], given[1], state[0], state[1], state[2]
+    m, p, q = state[0], state[1], state[2]
     v[0] = 1.0
-    j[0] = 1.0  # for the time being the voltages without demand
     for i in range(1, n + 1):
-        j[i] = a[i] * j[parent[i]]
+        r, x = w[i].real, w[i].imag
         # relative voltages: the conjugate lower one times the upper one is m + (r + jx) (p + jq)
-        real, imaginary = m[i] + r[i] * p[i] - x[i] * q[i], r[i] * q[i] + x[i] * p[i]
+        lower = complex(m[i] + r * p[i] - x * q[i], -(r * q[i] + x * p[i]))
         above = v[parent[i]]
-        scale = 1.0 / (above.real * above.real + above.imag * above.imag)
-        v[i] = complex(real, -imaginary) * above * scale
-    for i in range(n, 0, -1):
-        relative = v[i]
-        scale = 1.0 / (relative.real * relative.real + relative.imag * relative.imag)
-        current = complex(p[i], q[i]) * relative * scale
-        idle = j[i]
-        v[i] = relative * idle
-        j[i] = current * idle.conjugate() * (1.0 / (idle.real * idle.real + idle.imag * idle.imag))
+        v[i] = lower * above * (1.0 / (above.real * above.real + above.imag * above.imag))
+    for i in range(1, n + 1):
+        current = complex(p[i], q[i]) * v[i] * idle[i].conjugate()
+        v[i] *= idle[i]
+        j[i] = current * (1.0 / (v[i].real * v[i].real + v[i].imag * v[i].imag))

@@ -12,7 +12,7 @@ from twin.solvers.sweep.arrays import BASE_KVA, Branches, Complexes, Flow, Grid,
 from twin.solvers.sweep.compiling import compiled, inner
 from twin.solvers.sweep.loops import inverse
 from twin.solvers.sweep.meshed import add_shunt_currents, draw
-from twin.solvers.sweep.ordering import turn
+from twin.solvers.sweep.ordering import trace
 from twin.solvers.sweep.radial import phasors
 
 ARCTANGENT_LIMIT = 0.66
@@ -25,7 +25,6 @@ def report(
     tree: Tree,
     flow: Flow,
     loops: Loops,
-    given: Floats,
     state: Floats,
     angle_rad: Floats,
     at_branches: Floats,
@@ -36,11 +35,11 @@ def report(
     ``flow``. Currents and those of the loops are worked out anew.
     """
     if tree.size[1] == 0:
-        phasors(tree.parent, tree.size[0], given, state, flow.a, flow.v, flow.j)
+        phasors(tree.parent, flow.a, flow.w, state, flow.v, flow.j, tree.size[0])
     else:
         draw(Spine(tree.size, tree.position, tree.parent), flow, loops)
     add_shunt_currents(flow.y, flow.v, flow.j, tree.size[0])
-    turn(grid, tree)
+    trace(grid, tree)
     _report_angles(tree, flow.v, angle_rad)
     _report_branches(grid, branches, tree, flow, loops, at_branches)
 
