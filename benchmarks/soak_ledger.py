@@ -1,9 +1,9 @@
 """What one station's master has seen: every event once, or an overflow indication where some are missing.
 
 Events of a stream carry successive numbers. A number that is left out is a gap: covered if the station had indicated an
-overflow before it, open otherwise, and filled again if its events come late. An event that comes again is a repetition;
-one is allowed before the first new event of a connection alone, because there a station sends again what had not been
-acknowledged when the last connection broke.
+overflow before it, open otherwise, and filled again if its events come late. An event that comes again is a repetition:
+allowed if it came on an earlier connection, because a station sends again what had not been acknowledged when that
+broke; one that comes twice on the same connection is doubled.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Gap:
 
 @dataclass(slots=True)
 class Stream:
-    """One run of numbers from 1 on."""
+    """One run of numbers from 1 on. ``since`` is the last number when the present connection began."""
 
     last: int = 0
-    fresh: bool = False
+    since: int = 0
     overflow: bool = False
     gaps: list[Gap] = field(default_factory=list)
 
@@ -66,7 +66,7 @@ class Ledger:
         """A new connection: what was not acknowledged on the old one may come again."""
         self._counts.connections += 1
         for stream in self.streams.values():
-            stream.fresh = False
+            stream.since = stream.last
 
     def overflow(self, on: bool) -> None:
         """The station says that events have been lost, or that it is over."""
@@ -79,14 +79,14 @@ class Ledger:
         if number > stream.last:
             if number > stream.last + 1:
                 stream.gaps.append(Gap(stream.last + 1, number, stream.overflow))
-            stream.last, stream.fresh = number, True
+            stream.last = number
             self._counts.arrived += 1
         elif self._fills(stream, number):
             self._counts.arrived += 1
             self._counts.late += 1
         else:
             self._counts.repeated += 1
-            if stream.fresh:
+            if number > stream.since:
                 self._counts.doubled += 1
                 self._fault(f"event {name}{number} came again behind {name}{stream.last}")
 

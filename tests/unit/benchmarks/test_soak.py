@@ -61,7 +61,7 @@ def test_ledger__takes_what_fills_a_gap_late() -> None:
     assert ledger.counts().late == 2
 
 
-def test_ledger__allows_repetitions_at_the_start_of_a_connection_alone() -> None:
+def test_ledger__allows_repetitions_of_an_earlier_connection_alone() -> None:
     ledger = taken(1, 2, 3)
     ledger.connected()
     for number in (2, 3, 4, 5):
