@@ -170,9 +170,13 @@ class Master:
     async def does(self, **order: Any) -> list[dict[str, Any]]:
         """Give an order and wait until its task is over; what was read meanwhile."""
         since = await self.order(**order)
-        await until(lambda: self.of("task", since), f"the end of {order}")
-        assert self.of("task", since)[-1]["result"] == "SUCCESS", order
+        await until(lambda: self._ended(since), f"the end of {order}")
+        assert self._ended(since)[-1]["result"] == "SUCCESS", order
         return self.of("value", since)
+
+    def _ended(self, since: int) -> list[dict[str, Any]]:
+        """Tasks that were ordered; the library has others of its own."""
+        return [row for row in self.of("task", since) if row["task"] == "USER_TASK"]
 
     async def read(self, group: int, variation: int) -> list[dict[str, Any]]:
         return await self.does(do="scan", headers=[[group, variation]])
