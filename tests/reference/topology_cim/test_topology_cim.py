@@ -17,6 +17,7 @@ from twin.solvers.three_phase import three_phase_power_flow
 HERE = Path(__file__).parent
 CASES = os.environ.get("TWIN_REFERENCE_CASES", "")
 MINIGRID = Path(CASES, "topology_cim", "cgmes2415_minigrid_nodebreaker.zip")
+OTHERS = sorted(MINIGRID.parent.glob("*.zip")) if CASES else []
 with_minigrid = pytest.mark.skipif(not (CASES and MINIGRID.is_file()), reason="TWIN_REFERENCE_CASES has no MiniGrid")
 
 
@@ -54,6 +55,25 @@ def test_minigrid__partition_into_topological_nodes_is_the_published_one(minigri
     computed = {nodes - model.boundary for nodes in model.topological_nodes().values()} - {frozenset()}
     assert computed == set(model.published.values())
     assert (len(model.nodes), len(model.switches), len(model.published)) == (103, 90, 11)
+
+
+@pytest.mark.parametrize("file", OTHERS or [None], ids=lambda file: file.stem if file else "none")
+def test_node_breaker_models__partitions_are_the_published_ones(file: Path | None) -> None:
+    """Every node-breaker model that lies beside MiniGrid, by the connectivity model and by the topology processor."""
+    if file is None:
+        pytest.skip("TWIN_REFERENCE_CASES has no CIM files")
+    model = read_cim(file)
+    loaded, connectivity = balanced_network(model), node_breaker(model)
+    network, published = loaded.network, set(connectivity.published.values())
+    assert published
+    nodes = {nodes - connectivity.boundary for nodes in connectivity.topological_nodes().values()} - {frozenset()}
+    assert nodes == published
+    positions = np.where(network.switches.normally_closed, int(SwitchState.CLOSED), int(SwitchState.OPEN))
+    label = TopologyProcessor(network, positions.astype(np.int32)).topological_nodes()
+    computed: dict[int, set[str]] = {}
+    for mrid in connectivity.nodes.keys() - connectivity.boundary:
+        computed.setdefault(int(label[network.index[loaded.names[mrid]].index]), set()).add(mrid)
+    assert {frozenset(found) for found in computed.values()} == published
 
 
 @with_minigrid

@@ -126,6 +126,16 @@ def test_earthing_switch__joins_no_nodes(write: Writer) -> None:
     assert not model.switches["es"].closed
 
 
+def test_junction__whose_terminal_leads_nowhere_joins_nothing(write: Writer) -> None:
+    """Boundary profiles of CGMES 2.4.15 hold such beside node-breaker models."""
+    loose = [
+        _object("Junction", "j", name="J"),
+        _object("Terminal", "jt", **{"Terminal.ConductingEquipment": "#_j", "ACDCTerminal.sequenceNumber": 1}),
+    ]
+    without, with_it = node_breaker(read_cim(write(_feeder()))), node_breaker(read_cim(write([*_feeder(), *loose])))
+    assert with_it.topological_nodes() == without.topological_nodes()
+
+
 def test_notes__name_unknown_classes_and_missing_boundary(write: Writer) -> None:
     objects = [*_feeder(), _object("Clamp", "x1"), _object("BusbarSection", "bb2"), _terminal("bb2", 1, "outside")]
     loaded = balanced_network(read_cim(write(objects)))

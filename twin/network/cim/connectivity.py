@@ -171,6 +171,8 @@ def _one(item: CimObject, key: str) -> str:
 def _terminal(model: CimModel, item: CimObject) -> CimTerminal | None:
     equipment = model.target(item, "Terminal.ConductingEquipment")
     node = _one(item, "Terminal.ConnectivityNode")
+    if not node and equipment is not None and equipment.kind == "Junction":
+        return None  # joins nothing: boundary profiles of CGMES 2.4.15 hold such beside node-breaker models
     if not node:
         model.find(item, "has no Terminal.ConnectivityNode")
     if not node or equipment is None:
