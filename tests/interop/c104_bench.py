@@ -214,12 +214,12 @@ class Device:
 
 @asynccontextmanager
 async def our_station(
-    device: Device, points: Sequence[PointDefinition], **settings: Any
+    device: Device, points: Sequence[PointDefinition], port: int = 0, **settings: Any
 ) -> AsyncIterator[tuple[OutstationServer, str, int]]:
     server = OutstationServer(now_ms)
     device.server = server
     station = Iec104Outstation("RTU_1", points, device, BASE, Iec104OutstationSettings(**settings))
-    ip, port = await server.host(station, HOST)
+    ip, port = await server.host(station, HOST, port)
     try:
         yield server, ip, port
     finally:

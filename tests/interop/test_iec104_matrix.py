@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from c104_bench import (
     HOST,
+    LIMIT_S,
     START_S,
     Control,
     Device,
@@ -24,6 +28,8 @@ from c104_bench import (
     run,
     until,
 )
+from capture_bench import capturing
+from capture_bench import free_port as free_port_at
 
 from twin.links.iec104 import Iec104LinkSettings
 from twin.links.model import LinkCommand, ReplyKind, SessionState
@@ -232,6 +238,52 @@ def test_station__every_command_type_direct_and_selected_with_and_without_time(r
                     assert device.heard[-len(expected) :] == expected
 
     run(scenario())
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark__reads_the_dialogue_with_c104_without_a_flaw(tmp_path: Path) -> None:
+    """Events of every kind, an interrogation, and every command type taken and refused, in one capture."""
+    port, file = free_port_at([HOST]), tmp_path / "iec104.pcapng"
+    every = [*POINTS, *COUNTERS, *OUTPUTS]
+
+    async def scenario() -> None:
+        device = Device()
+        async with (
+            our_station(device, every, port) as (server, ip, _),
+            peer("c104_client.py", ip, port, types([*POINTS, *COUNTERS], tagged=True), FOREIGN_OUTPUTS) as master,
+        ):
+            await data_transfer(master)
+            server.update("RTU_1", samples(CASES | COUNTER_CASES, 61_234, spontaneous=True))
+            await master.obeys(do="interrogate")
+            await master.obeys(do="counters")
+            for device.rule in ("", "local"):
+                for output in OUTPUTS:
+                    order = {"ioa": output.address.ioa, "type": output.address.type_id, "at": START_S + now_ms() / 1000}
+                    await master.obeys(do="command", value=plain_values(output)[0], **order)
+
+    with capturing(port, file) as capture:
+        run(scenario())
+        assert capture.probe(LIMIT_S)
+
+    def read(*arguments: str) -> list[str]:
+        command = ["tshark", "-n", "-r", str(file), "-d", f"tcp.port=={port},iec60870_104", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT_S)
+        return done.stdout.splitlines()
+
+    assert read("-Y", "_ws.malformed || _ws.expert.severity == error") == []
+    fields = ("typeid", "causetx", "nega")
+    shown = read(
+        "-Y", f"tcp.srcport == {port}", "-T", "fields", *(a for f in fields for a in ("-e", f"iec60870_asdu.{f}"))
+    )
+    seen = set()
+    for line in shown:
+        columns = (cell.split(",") for cell in line.split("\t"))
+        seen |= {(int(t), int(c), n in ("1", "True")) for t, c, n in zip(*columns, strict=True) if t}
+    kinds = {tagged_type(p.address.type_id) for p in [*POINTS, *COUNTERS]}
+    assert {t for t, cause, _ in seen if cause == 3} == kinds
+    outputs = {p.address.type_id for p in OUTPUTS}
+    assert {(t, True) for t in outputs} <= {(t, negative) for t, cause, negative in seen if cause == 7}
+    assert {t for t, cause, negative in seen if cause == 10 and not negative} >= outputs | {100, 101}
 
 
 # our link in front of a c104 station
