@@ -14,8 +14,10 @@ import pytest
 from simulators.field.kernel import DeviceKernel
 from simulators.field.record import Record
 from simulators.field.regulation.bank import RegulationBank
+from twin.derive.reactive_curves import IEEE_1547_B, VoltVarCurve
 from twin.derive.settings import CapacitorBankSettings, DeviceSettings, TapChangerSettings
 from twin.dms.volt_var import (
+    Followers,
     Inputs,
     Objective,
     VoltVarObservation,
@@ -76,8 +78,10 @@ def sun_kw(hour: float, clouds: np.random.Generator) -> float:
 class Plant:
     """The network with its devices, stepped by telecontrol."""
 
-    def __init__(self) -> None:
+    def __init__(self, curve: VoltVarCurve | None = None) -> None:
         self.network = network()
+        self.curve = curve
+        self.q_kvar = np.zeros(1)
         self.flow = power_flow(self.network)
         self.kernel = DeviceKernel()
         devices = DeviceSettings(
@@ -95,10 +99,20 @@ class Plant:
             p_kw=self.demand.p_kw * factor(hour),
             q_kvar=self.demand.q_kvar * factor(hour),
             generation_kw=np.array([generation_kw]),
+            generation_kvar=self.q_kvar,
             tap_position=taps,
             shunt_steps=steps_in,
         )
-        return self.flow.solve().v_pu
+        v_pu = self.flow.solve().v_pu
+        while self.curve is not None:  # the inverter follows its characteristic, slowly
+            generators = self.network.generators
+            wanted = self.curve.q_kvar(v_pu[generators.node], generators.s_kva, np.array([generation_kw]))
+            if abs(float((wanted - self.q_kvar)[0])) < 0.05:
+                break
+            self.q_kvar = self.q_kvar + 0.2 * (wanted - self.q_kvar)
+            self.flow.update(generation_kvar=self.q_kvar)
+            v_pu = self.flow.solve().v_pu
+        return v_pu
 
     def step(self, name: str, up: bool) -> None:
         """One step by telecontrol, waited for."""
@@ -116,18 +130,24 @@ def excess(v_pu: Floats) -> float:
 def controlled(plant: Plant, hour: float, generation_kw: float) -> None:
     """One look of the application, its plan carried out step by step."""
     n = plant.network
+    plant.solve(hour, generation_kw)
+    followers = Followers.none()
+    if plant.curve is not None:
+        rows = np.zeros(1, dtype=np.int32)
+        followers = Followers(rows, (plant.curve,), n.generators.s_kva, np.array([generation_kw]))
     seen = VoltVarObservation(
         t_ms=plant.kernel.now,
         p_kw=n.consumers.p_kw * factor(hour),
         q_kvar=n.consumers.q_kvar * factor(hour),
         generation_kw=np.array([generation_kw]),
-        generation_kvar=n.generators.q_kvar,
+        generation_kvar=plant.q_kvar,
         closed=n.switches.normally_closed,
         controls=(
             tap_changer(n, "T", int(plant.bank.tap_position[0])),
             capacitor(n, "C", int(plant.bank.shunt_steps[0])),
         ),
-        inputs=Inputs(plant.bank.tap_position, plant.bank.shunt_steps, n.generators.q_kvar),
+        inputs=Inputs(plant.bank.tap_position, plant.bank.shunt_steps, plant.q_kvar),
+        followers=followers,
     )
     for step in make_plan(n, seen, BAND, solver=plant.flow).plan.steps:
         plant.step(step.equipment, step.action.value == "raise")
@@ -144,8 +164,11 @@ def plainly_controlled(plant: Plant, hour: float, generation_kw: float) -> None:
             return
 
 
-def test_day__no_voltage_stays_outside_that_any_setting_would_bring_inside_and_taps_are_spared():
-    ours, plain = Plant(), Plant()
+@pytest.mark.parametrize("curve", [None, IEEE_1547_B], ids=["constant", "characteristic"])
+def test_day__no_voltage_stays_outside_that_any_setting_would_bring_inside_and_taps_are_spared(
+    curve: VoltVarCurve | None,
+) -> None:
+    ours, plain = Plant(curve), Plant(curve)
     clouds = np.random.default_rng(11)
     outside = 0
     for number in range(1, STEPS + 1):
