@@ -5,13 +5,16 @@ No I/O and no retries of commands: whether to try again, and how long to wait, i
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from twin.links.iec104_answers import ANSWERS, CommandStage, PendingCommand, Step
+from twin.links.iec104_requests import is_answer
 from twin.links.model import (
     ArrivedSample,
     CommandReply,
@@ -47,6 +50,7 @@ from twin.protocols.iec104.mapping import command_element, type_brings, value_of
 from twin.protocols.iec104.types import plain_type
 from twin.timebase import NEVER, SimTime, TimeBase
 
+KEPT_ANSWERS = 64
 NEGATIVE_CONFIRMATION = "negative confirmation"
 NOT_STARTED = "no data transfer"
 UNKNOWN_POINT = "unknown point"
@@ -83,6 +87,7 @@ class Iec104MasterSession:
 
     ``unknown_objects``, ``unsuitable_objects`` and ``unexpected_answers`` count what arrived and could not be
     used: addresses outside the point map, types that do not suit the point, answers nobody waits for.
+    ``answers`` holds the last answers to what was sent by :meth:`request`.
     ``clock_offset_ms`` is how far the station's clock was ahead when it was last synchronised, None if not known.
     """
 
@@ -107,6 +112,7 @@ class Iec104MasterSession:
         self._common_addresses = sorted({d.address.common_address for d in points})
         self._connection: Connection | None = None
         self._close_reason = ""
+        self.answers: deque[Asdu] = deque(maxlen=KEPT_ANSWERS)
         self.clock_offset_ms: int | None = None
         self._clock_sent: dict[int, SimTime] = {}
         self._due = dict.fromkeys(self._periods(), NEVER)
@@ -239,6 +245,10 @@ class Iec104MasterSession:
         originator = self.settings.originator
         self._send(Asdu(TypeId.C_RD_NA_1, Cause.REQUEST, address.common_address, (o,), originator=originator), now)
 
+    def request(self, asdu: Asdu, now: SimTime) -> None:
+        """Send a test, a reset or a parameter (``iec104_requests``); what the station says is kept in ``answers``."""
+        self._send(replace(asdu, originator=self.settings.originator), now)
+
     def interrogate_group(self, group: int, now: SimTime) -> None:
         """Ask every common address for an interrogation group, 1 to 16."""
         for common_address in self._common_addresses:
@@ -303,6 +313,8 @@ class Iec104MasterSession:
             self._take_clock_answer(asdu, now)
         elif asdu.type_id == TypeId.M_EI_NA_1:
             self._take_initialization(asdu, now)
+        elif is_answer(asdu.type_id):
+            self.answers.append(asdu)
 
     def _take_objects(self, asdu: Asdu, now: SimTime) -> None:
         spontaneous = asdu.cause in _SPONTANEOUS

@@ -7,10 +7,20 @@ from datetime import UTC, datetime
 import pytest
 
 from twin.links.iec104 import Iec104LinkSettings, Iec104MasterSession
+from twin.links.iec104_requests import (
+    Activates,
+    ParameterKind,
+    activate_parameter,
+    connection_test,
+    counted_test,
+    load_parameter,
+    process_reset,
+)
 from twin.links.model import ArrivedSample, CommandReply, LinkCommand, LinkEvent, ReplyKind, SessionEvent, SessionState
 from twin.outstations.iec104 import Iec104Outstation, Iec104OutstationSettings
 from twin.outstations.model import StationCommand
 from twin.points.model import ControlModel, PointAddress, PointDefinition, PointKind, Quality, Sample
+from twin.protocols.iec104 import Asdu, TimeTag, UnencodableValueError
 from twin.timebase import TimeBase
 
 BASE = TimeBase(datetime(2026, 1, 15, 18, 0, tzinfo=UTC))
@@ -146,3 +156,48 @@ def test_link__offset_is_not_measured_by_a_refused_synchronisation() -> None:
         second.receive(session.payload_to_send(), line.now)
     assert second.started
     assert second.clock_offset_ms is None
+
+
+def ask(line: Line, asdu: Asdu) -> tuple[int, int, bool, int]:
+    """Type, cause, sign and originator of the station's answer."""
+    before = len(line.link.answers)
+    line.link.request(asdu, line.now)
+    line.run(line.now + 1_000)
+    (answer,) = list(line.link.answers)[before:]
+    return answer.type_id, answer.cause, answer.negative, answer.originator
+
+
+def test_link__tests_the_way_to_the_station() -> None:
+    line = Line(originator=7)
+    assert ask(line, connection_test(47)) == (104, 7, False, 7)
+    tag = TimeTag.at(5_000, BASE)
+    assert ask(line, counted_test(47, 513, tag)) == (107, 7, False, 7)
+    assert (line.link.answers[-1].objects[0].element.value, line.link.answers[-1].objects[0].time) == (513, tag)
+    assert ask(line, connection_test(48)) == (104, 46, True, 7)
+
+
+def test_link__loads_and_activates_parameters_of_a_measured_value() -> None:
+    line = Line()
+    (current,) = (p for p in POINTS if p.name == "i_a")
+    assert ask(line, load_parameter(current, ParameterKind.THRESHOLD, 5.0)) == (112, 7, False, 0)
+    for value in (10.0, 12.0, 16.0):
+        line.station.update([Sample("RTU_1", "i_a", value, Quality.GOOD, line.now)], line.now)
+        line.run(line.now + 500)
+    told = [e.sample for e in line.events if isinstance(e, ArrivedSample) and e.sample.spontaneous]
+    assert [sample.value for sample in told] == [10.0, 16.0], "12 is within the threshold"
+    assert ask(line, activate_parameter(47, 2, Activates.THIS_OBJECT, on=False)) == (113, 9, False, 0)
+    line.station.update([Sample("RTU_1", "i_a", 17.0, Quality.GOOD, line.now)], line.now)
+    line.run(line.now + 500)
+    told = [e.sample for e in line.events if isinstance(e, ArrivedSample) and e.sample.spontaneous]
+    assert told[-1].value == 17.0
+    assert ask(line, load_parameter(current, ParameterKind.SMOOTHING, 5.0)) == (112, 7, True, 0)
+    with pytest.raises(UnencodableValueError):
+        load_parameter(POINTS[0], ParameterKind.THRESHOLD, 1.0)
+
+
+def test_link__resets_the_process_and_interrogates_again() -> None:
+    line = Line()
+    assert ask(line, process_reset(47)) == (105, 7, False, 0)
+    line.run(line.now + 2_000)
+    states = [e.state for e in line.events if isinstance(e, SessionEvent)]
+    assert states == [SessionState.INTERROGATED], "after the end of initialisation"
