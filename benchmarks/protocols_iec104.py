@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import importlib.util
 import json
 import os
@@ -20,16 +21,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from benchmarks import prober
+from benchmarks.raw_iec104 import COMMAND_IOA, LIMIT_S, STARTDT, RawIec104Master, connect
+from benchmarks.trouble import TROUBLE, Mischief
+
 POINTS_EACH = 100
-COMMAND_IOA = 1000
-STARTDT = bytes.fromhex("680407000000")
+AT_ONE_TURN = 200
+"""Most events made in one turn of the loop: who is late makes up for it in more turns, not in longer ones."""
 INTERROGATION = bytes.fromhex("640106000100") + b"\x00\x00\x00\x14"
-COMMAND = bytes.fromhex("2d0106000100") + COMMAND_IOA.to_bytes(3, "little") + b"\x01"
-W = 8
-T2_S = 5.0
-LIMIT_S = 60.0
 
 
 def address(number: int) -> str:
@@ -98,12 +100,13 @@ class OurField:
         """``rate`` events a second, in updates of ``at_once``, station after station; how many were made."""
         made, station = 0, 0
         started = time.monotonic()
-        while (passed := time.monotonic() - started) < seconds:
-            while made < rate * passed:
+        while made < rate * seconds:
+            due = min(rate * (time.monotonic() - started), rate * seconds, made + AT_ONE_TURN)
+            while made < due:
                 self.server.update(f"S{station}", self.event_samples(station, at_once, made))
                 made += at_once
                 station = (station + 1) % self.stations
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0 if made < rate * (time.monotonic() - started) else 0.002)
         return made
 
     def dropped(self) -> int:
@@ -156,6 +159,8 @@ async def field_process(kind: str, stations: int, port: int) -> None:
     started = time.perf_counter()
     await made.start()
     tell(start_s=time.perf_counter() - started, before_kb=before_kb)
+    gc.collect()
+    gc.freeze()
     loop, orders = asyncio.get_running_loop(), asyncio.Queue[str]()
 
     def read() -> None:
@@ -167,8 +172,9 @@ async def field_process(kind: str, stations: int, port: int) -> None:
     while line := await orders.get():
         order = json.loads(line)
         if order["do"] == "events":
+            begun = time.monotonic()
             count = await made.events(order["rate"], order["seconds"], order["at_once"])
-            tell(made=count, dropped=made.dropped(), **_used())
+            tell(made=count, took_s=time.monotonic() - begun, dropped=made.dropped(), **_used())
         else:
             tell(**_used())
     sys.stdout.flush()
@@ -185,86 +191,7 @@ def tell(**row: Any) -> None:
     sys.stdout.flush()
 
 
-# the masters
-
-
-class RawMaster(asyncio.Protocol):
-    """Starts data transfer, counts objects of process information, acknowledges, times commands."""
-
-    def __init__(self) -> None:
-        self.events = 0
-        self.received = self.sent = 0
-        self.unacknowledged = 0
-        self.rest = b""
-        self.lost = False
-        self.timer: asyncio.TimerHandle | None = None
-        self.transport: asyncio.Transport | None = None
-        self.started = asyncio.get_running_loop().create_future()
-        self.answered: asyncio.Future[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(STARTDT)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-        if not self.started.done():
-            self.started.cancel()
-
-    def data_received(self, data: bytes) -> None:
-        data, at = self.rest + data, 0
-        while len(data) - at >= 2 and len(data) - at >= data[at + 1] + 2:
-            self._frame(data, at)
-            at += data[at + 1] + 2
-        self.rest = data[at:]
-        if self.unacknowledged >= W:
-            self.acknowledge()
-        elif self.unacknowledged and self.timer is None:
-            self.timer = asyncio.get_running_loop().call_later(T2_S, self.acknowledge)
-
-    def acknowledge(self) -> None:
-        self.timer = None
-        if self.unacknowledged and self.transport is not None and not self.lost:
-            self.unacknowledged = 0
-            self.transport.write(b"\x68\x04\x01\x00" + (self.received << 1).to_bytes(2, "little"))
-
-    def _frame(self, data: bytes, at: int) -> None:
-        if data[at + 2] & 1:
-            if data[at + 2] == 0x0B and not self.started.done():
-                self.started.set_result(None)
-            elif data[at + 2] == 0x43 and self.transport is not None:
-                self.transport.write(bytes.fromhex("680483000000"))
-            return
-        self.received = (self.received + 1) % 32768
-        self.unacknowledged += 1
-        type_id, cause = data[at + 6], data[at + 8] & 0x3F
-        if type_id < 45 and cause == 3:
-            self.events += data[at + 7] & 0x7F
-        elif type_id == 45 and self.answered is not None and cause == 10 and not self.answered.done():
-            self.answered.set_result(None)
-
-    def send(self, asdu: bytes) -> None:
-        assert self.transport is not None
-        head = (self.sent << 1).to_bytes(2, "little") + (self.received << 1).to_bytes(2, "little")
-        self.sent = (self.sent + 1) % 32768
-        self.unacknowledged = 0
-        self.transport.write(bytes((0x68, len(asdu) + 4)) + head + asdu)
-
-    async def command_ms(self) -> float:
-        """One command from its sending to its termination, ms."""
-        self.answered = asyncio.get_running_loop().create_future()
-        started = time.perf_counter()
-        self.send(COMMAND)
-        await asyncio.wait_for(self.answered, 20)
-        return (time.perf_counter() - started) * 1000
-
-
-async def connect(number: int, port: int) -> RawMaster:
-    loop = asyncio.get_running_loop()
-    _, master = await loop.create_connection(RawMaster, address(number), port)
-    await asyncio.wait_for(asyncio.shield(master.started), LIMIT_S)
-    return master
+# the masters and the field's orders
 
 
 @dataclass
@@ -302,21 +229,7 @@ async def start_field(kind: str, stations: int, port: int) -> Field:
     return started
 
 
-def quantile(values: Sequence[float], q: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(int(q * len(ordered)), len(ordered) - 1)]
-
-
-async def commands(masters: Sequence[RawMaster], count: int, pause_s: float = 0.0) -> str:
-    """p50 and p99 of command round trips over the masters in turn."""
-    times = []
-    for n in range(count):
-        times.append(await masters[n % len(masters)].command_ms())
-        await asyncio.sleep(pause_s)
-    return f"{quantile(times, 0.5):.2f} / {quantile(times, 0.99):.2f}"
-
-
-async def settle(masters: Sequence[RawMaster], made: int) -> int:
+async def settle(masters: Sequence[RawIec104Master], made: int) -> int:
     """How many of the events have arrived when nothing more comes."""
     last, quiet_since = -1, time.monotonic()
     while time.monotonic() - quiet_since < 1.0:
@@ -334,16 +247,16 @@ async def measure(kind: str, stations: int, port: int, rates: Sequence[int], sec
     started = await start_field(kind, stations, port)
     figures = {"stations": str(stations), "start s": f"{started.first['start_s']:.2f}"}
     try:
-        masters = [await connect(n, port) for n in range(stations)]
+        masters = [await connect(address(n), port) for n in range(stations)]
         before = await started.order(do="used")
         await asyncio.sleep(seconds)
         after = await started.order(do="used")
         figures["idle % of a core"] = f"{100 * (after['cpu_s'] - before['cpu_s']) / seconds:.1f}"
         figures["kB a station"] = f"{(after['peak_kb'] - started.first['before_kb']) / stations:.0f}"
         if kind == "ours":
-            figures["command p50/p99 ms"] = await commands(masters, 300)
+            figures["command p50/p99 ms"] = prober.text(await prober.run("iec104", address(0), port, 300, 0.01))
         for rate in rates:
-            await _at_rate(started, masters, rate, seconds, figures, kind)
+            await _at_rate(started, masters, rate, seconds, figures, port, probed=kind == "ours" and rate <= 10_000)
         if kind == "ours":
             figures |= await trouble(started, masters, port)
     finally:
@@ -355,92 +268,55 @@ async def measure(kind: str, stations: int, port: int, rates: Sequence[int], sec
 
 
 async def _at_rate(
-    started: Field, masters: Sequence[RawMaster], rate: int, seconds: float, figures: dict[str, str], kind: str
+    started: Field,
+    masters: Sequence[RawIec104Master],
+    rate: int,
+    seconds: float,
+    figures: dict[str, str],
+    port: int,
+    *,
+    probed: bool,
 ) -> None:
     for master in masters:
         master.events = 0
     before = await started.order(do="used")
     started.give(do="events", rate=rate, seconds=seconds, at_once=10)
-    if kind == "ours" and rate <= 10_000:
-        figures[f"command p50/p99 ms at {rate:,}/s"] = await commands(masters, int(seconds * 50), 0.01)
+    if probed:
+        found = await prober.run("iec104", address(0), port, int(seconds * 50), 0.01)
+        figures[f"command p50/p99 ms at {rate:,}/s"] = prober.text(found)
     done = await started.tells()
     arrived = await settle(masters, done["made"])
     after = await started.order(do="used")
-    figures[f"events/s of {rate:,}"] = f"{done['made'] / seconds:,.0f}"
+    figures[f"events/s of {rate:,}"] = f"{done['made'] / done['took_s']:,.0f}"
     figures[f"lost of {rate:,}"] = f"{100 * (1 - arrived / max(done['made'], 1)):.2f} %"
-    figures[f"% of a core at {rate:,}"] = f"{100 * (after['cpu_s'] - before['cpu_s']) / seconds:.0f}"
+    cpu_s = after["cpu_s"] - before["cpu_s"]
+    figures[f"% of a core at {rate:,}"] = f"{100 * cpu_s / done['took_s']:.0f}"
+    figures[f"events a CPU second at {rate:,}"] = f"{done['made'] / cpu_s:,.0f}"
 
 
 # others that misbehave
 
 
-async def trouble(started: Field, masters: Sequence[RawMaster], port: int) -> dict[str, str]:
-    """What a calm master of the same station notices of others: its commands' p50 and p99, and its events."""
-    calm, figures = masters[0], {}
-    for name, misbehave in (
-        ("storm", _storm),
-        ("slow reader", _slow_reader),
-        ("half-open", _half_open),
-        ("flood", _flood),
-    ):
+def ask(n: int) -> bytes:
+    """The n-th interrogation as an I frame that acknowledges nothing."""
+    return bytes((0x68, 14)) + (n << 1 & 0xFFFF).to_bytes(2, "little") + b"\x00\x00" + INTERROGATION
+
+
+async def trouble(started: Field, masters: Sequence[RawIec104Master], port: int) -> dict[str, str]:
+    """What others notice of it: a calm master's commands, p50 and p99, and the events of all."""
+    figures: dict[str, str] = {}
+    for name, misbehave in TROUBLE.items():
         for master in masters:
             master.events = 0
         started.give(do="events", rate=2_000, seconds=3.0, at_once=10)
-        task = asyncio.create_task(misbehave(port))
-        figures[f"command p50/p99 ms beside {name}"] = await commands([calm], 100, 0.01)
+        mischief = Mischief(address(0), port, STARTDT, ask)
+        found = await prober.run("iec104", address(0), port, 100, 0.01, partial(misbehave, mischief))
+        figures[f"command p50/p99 ms beside {name}"] = prober.text(found)
         done = await started.tells()
         arrived = await settle(masters, done["made"])
         figures[f"lost beside {name}"] = f"{100 * (1 - arrived / done['made']):.2f} %"
-        await asyncio.gather(task, return_exceptions=True)
         assert not any(master.lost for master in masters), f"{name} disturbed others"
     return figures
-
-
-async def _storm(port: int) -> None:
-    """1,000 masters at once, each starts and interrogates."""
-    loop = asyncio.get_running_loop()
-
-    async def one() -> None:
-        transport, master = await loop.create_connection(RawMaster, address(0), port)
-        await asyncio.sleep(0.5)
-        if master.started.done() and not master.started.cancelled():
-            master.send(INTERROGATION)
-        await asyncio.sleep(1.0)
-        transport.abort()
-
-    await asyncio.gather(*(one() for _ in range(1_000)), return_exceptions=True)
-
-
-async def _slow_reader(port: int) -> None:
-    reader, writer = await asyncio.open_connection(address(0), port, limit=1)
-    writer.write(STARTDT)
-    writer.transport.pause_reading()
-    await asyncio.sleep(2.5)
-    writer.transport.abort()
-    del reader
-
-
-async def _half_open(port: int) -> None:
-    """Starts, acknowledges nothing, and says nothing any more."""
-    _, writer = await asyncio.open_connection(address(0), port)
-    writer.write(STARTDT)
-    await asyncio.sleep(2.5)
-    writer.transport.abort()
-
-
-async def _flood(port: int) -> None:
-    """Interrogations without end, never acknowledged."""
-    _, writer = await asyncio.open_connection(address(0), port)
-    writer.write(STARTDT)
-    for n in range(20_000):
-        if writer.transport.is_closing():
-            break
-        frame = bytes((0x68, 14)) + (n << 1 & 0xFFFF).to_bytes(2, "little") + b"\x00\x00" + INTERROGATION
-        writer.write(frame)
-        if n % 50 == 0:
-            await asyncio.sleep(0)
-    await asyncio.sleep(0.5)
-    writer.transport.abort()
 
 
 def table(columns: dict[str, dict[str, str]]) -> str:
@@ -451,11 +327,11 @@ def table(columns: dict[str, dict[str, str]]) -> str:
     return "\n".join(lines)
 
 
-async def run(quick: bool) -> None:
+async def run(quick: bool, *, peer: bool) -> None:
     stations, seconds = (50, 2.0) if quick else (1_000, 5.0)
     rates = (1_000, 5_000) if quick else (10_000, 50_000)
     columns = {f"ours ({stations})": await measure("ours", stations, 24040, rates, seconds)}
-    if importlib.util.find_spec("c104") is not None:
+    if peer and importlib.util.find_spec("c104") is not None:
         few = 5 if quick else 100
         columns[f"c104 server ({few})"] = await measure("c104", few, 24041, rates, seconds)
     print(table(columns))
@@ -464,6 +340,7 @@ async def run(quick: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--alone", action="store_true", help="without c104's server")
     parser.add_argument("--field", choices=("ours", "c104"), help=argparse.SUPPRESS)
     parser.add_argument("--stations", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
@@ -473,7 +350,7 @@ def main() -> None:
     if arguments.field:
         asyncio.run(field_process(arguments.field, arguments.stations, arguments.port))
     else:
-        asyncio.run(run(arguments.quick))
+        asyncio.run(run(arguments.quick, peer=not arguments.alone))
 
 
 if __name__ == "__main__":
