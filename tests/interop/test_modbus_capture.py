@@ -114,7 +114,12 @@ async def foreign_masters(port: int) -> None:
             assert (await refused).isError()
         if MBPOLL is not None:
             await mbpoll(port, "-t", "3:float", "-r", "100", "-1", OURS)
+            for table, first in (("0", "3"), ("1", "10"), ("4", "22")):
+                await mbpoll(port, "-t", table, "-r", first, "-1", OURS)
             await mbpoll(port, "-t", "4", "-r", "22", OURS, "4321")
+            await mbpoll(port, "-t", "4:float", "-B", "-r", "20", OURS, "12.5")
+            await mbpoll(port, "-t", "0", "-r", "3", OURS, "0")
+            await mbpoll(port, "-t", "0", "-r", "4", OURS, "0", "1")
     finally:
         client.close()
         await server.close()
