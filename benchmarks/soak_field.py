@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.soak_ledger import STREAMS
 from twin.outstations.dnp3 import Dnp3Outstation, Dnp3OutstationSettings
 from twin.outstations.iec104 import Iec104Outstation, Iec104OutstationSettings
+from twin.outstations.iec104_settings import RedundancyGroupSettings
 from twin.outstations.modbus import ModbusOutstation
 from twin.outstations.model import Outstation, StationCommand
 from twin.outstations.server import AccessSettings, OutstationServer
@@ -35,6 +36,7 @@ SHARES = {"m": 8, "c": 1, "s": 1}
 """Events of each stream in one update."""
 CONNECTION = ConnectionSettings(t1_ms=5_000, t2_ms=2_000, t3_ms=6_000)
 LINK = LinkSettings(keep_alive_ms=5_000)
+CENTRE = RedundancyGroupSettings(name="control centre")
 _KINDS = {"m": (PointKind.MEASURAND, 13), "c": (PointKind.COUNTER, 15), "s": (PointKind.SINGLE, 1)}
 
 
@@ -75,11 +77,20 @@ def polled_points(station: str) -> list[PointDefinition]:
     return list(with_places(counters))
 
 
+def knows_its_master(name: str) -> bool:
+    """Every other station of IEC 60870-5-104 has a redundancy group: a new connection takes over from the old one."""
+    return not name.startswith("iec104") or int(name.split("-")[1]) % 2 == 0
+
+
 def make_station(protocol: str, name: str, event_limit: int) -> Outstation:
     """A station of a protocol, with buffers that a longer outage fills."""
     if protocol == "iec104":
         settings = Iec104OutstationSettings(
-            connection=CONNECTION, event_limit=event_limit, overflow_point="overflow", event_types="tagged"
+            connection=CONNECTION,
+            event_limit=event_limit,
+            overflow_point="overflow",
+            event_types="tagged",
+            redundancy_groups=(CENTRE,) if knows_its_master(name) else (),
         )
         return Iec104Outstation(name, event_points(name), _Deaf(), BASE, settings)
     if protocol == "dnp3":

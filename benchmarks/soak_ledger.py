@@ -4,6 +4,10 @@ Events of a stream carry successive numbers. A number that is left out is a gap:
 overflow before it, open otherwise, and filled again if its events come late. An event that comes again is a repetition:
 allowed if it came on an earlier connection, because a station sends again what had not been acknowledged when that
 broke; one that comes twice on the same connection is doubled.
+
+Where a station cannot know that two connections are of one master (IEC 60870-5-104 without redundancy groups), it gives
+what an old connection left over to the new one when it finds the old one dead: behind newer events. There the overflow
+indication may come behind the gap too (``in_order`` is off).
 """
 
 from __future__ import annotations
@@ -56,8 +60,9 @@ class Counts:
 class Ledger:
     """The streams of one station. ``wrong`` counts what was not as it should be, ``first_fault`` tells the first."""
 
-    def __init__(self, station: str) -> None:
+    def __init__(self, station: str, *, in_order: bool = True) -> None:
         self.station = station
+        self._in_order = in_order
         self.streams = {name: Stream() for name in STREAMS}
         self.first_fault = ""
         self._counts = Counts()
@@ -72,6 +77,9 @@ class Ledger:
         """The station says that events have been lost, or that it is over."""
         for stream in self.streams.values():
             stream.overflow = on
+            if on and not self._in_order:
+                for gap in stream.gaps:
+                    gap.covered = True
 
     def take(self, name: str, number: int) -> None:
         """An event arrived."""

@@ -55,6 +55,15 @@ def test_ledger__takes_an_overflow_indication_before_the_gap() -> None:
     assert ledger.counts().covered == 2
 
 
+def test_ledger__takes_an_indication_behind_the_gap_only_where_order_is_not_kept() -> None:
+    for in_order, findings in ((True, 1), (False, 0)):
+        ledger = books.Ledger("R", in_order=in_order)
+        for number in (1, 4, 5):
+            ledger.take("m", number)
+        ledger.overflow(True)
+        assert len(ledger.faults(MADE)) == findings
+
+
 def test_ledger__takes_what_fills_a_gap_late() -> None:
     ledger = taken(1, 4, 5, 3, 2)
     assert ledger.faults(MADE) == []
