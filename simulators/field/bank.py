@@ -18,6 +18,7 @@ import numpy as np
 
 from simulators.field.bay import EARTH_FAULT_FUNCTION, Bay
 from simulators.field.breaker import DriveFailure, Operation
+from simulators.field.earthing import EARTHED, EarthingSwitches
 from simulators.field.equipment import equip, switch_index
 from simulators.field.fault_record import FAULT_RECORD, FaultRecords
 from simulators.field.frequency_relay import FrequencyRelays
@@ -81,10 +82,13 @@ class FieldBank:
         self, network: Network, derivation: Derivation, seed: int = 0, *, transducer_class: float = 0.0
     ) -> None:
         self.network = network
-        points = tuple(derivation.points)
+        earths = [p for p in derivation.points if EarthingSwitches.takes(network, p)]
+        points = tuple(p for p in derivation.points if p not in earths) if earths else tuple(derivation.points)
         self._kernel = DeviceKernel()
         self._plant = Plant(network, points)
         self._record = self._plant.record
+        self.earthing = EarthingSwitches(network, earths, self._record)
+        self._energised = np.zeros(network.nodes.n, dtype=np.bool_)
         equipment = equip(network, derivation.devices)
         self._bays = [Bay(row, eq, self._kernel, self._plant) for row, eq in enumerate(equipment)]
         self._plant.attach(self._bays)
@@ -155,6 +159,8 @@ class FieldBank:
         self._kernel.advance(now)
         held = self._plant.held
         held.take(grid, self._plant.closed)
+        self._energised = grid.energised
+        self.earthing.measure(grid.energised, self._plant.closed, now)
         seen_a = np.maximum(held.i_a, held.i_fault_a)
         wake = self._awake | (seen_a > self._pickup_a) | (held.i_fault_a > self._indicator_a)
         wake |= np.abs(held.residual_a) > self._earth_a
@@ -229,7 +235,11 @@ class FieldBank:
         self._bay(switch).set_local(local, self.now)
 
     def force_operate(self, switch: int | str, closed: bool) -> str:
-        """Operate by hand in the plant; returns the switch's own rule that forbids it, or an empty string."""
+        """Operate by hand in the plant; returns the rule of switch or bay that forbids it, or an empty string."""
+        if isinstance(switch, str) and self.earthing.named(switch):
+            return self.earthing.operate(switch, closed, self._energised, self._plant.closed, self.now)
+        if closed and self.earthing.blocks(switch_index(self.network, switch)):
+            return EARTHED
         return self._bay(switch).operate(closed, Operation("local"), self.now)
 
     # what it tells
@@ -256,7 +266,7 @@ class FieldBank:
 
     def image(self) -> list[Sample]:
         """The present value of every input point, for an interrogation; indications first, then measurands."""
-        devices = (self._plant, self._scan, self.regulation, self._frequency)
+        devices = (self._plant, self.earthing, self._scan, self.regulation, self._frequency)
         return [sample for device in devices for sample in device.image()]
 
     # snapshot
@@ -268,6 +278,7 @@ class FieldBank:
             "bays": {bay.name: bay.snapshot() for bay in self._bays},
             "kernel": self._kernel.snapshot(),
             "plant": self._plant.snapshot(),
+            "earthing": self.earthing.snapshot(),
             "scan": self._scan.snapshot(),
             "regulation": self.regulation.snapshot(),
             "frequency": self._frequency.snapshot(),
@@ -287,6 +298,7 @@ class FieldBank:
         for bay in self._bays:
             bay.restore(state["bays"][bay.name])
         self._plant.restore(state["plant"])
+        self.earthing.restore(state["earthing"])
         self._kernel.restore(state["kernel"])
         self._scan.restore(state["scan"])
         self.regulation.restore(state["regulation"])
@@ -310,6 +322,9 @@ class FieldBank:
             return self.regulation.refusal(point, command.value, now)
         if arming := self._frequency.command(command):
             return self._frequency.refusal(arming, command.value)
+        switch = self._rules.switch(command)
+        if switch is not None and command.value == DoublePosition.CLOSED and self.earthing.blocks(switch):
+            return EARTHED
         return self._rules.refusal(command)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from twin.control_room.desk import Finding, Findings, Host
+from twin.control_room.earths import earthed_zones
 from twin.control_room.flisr_results import FaultDistances, heads_of, location_data
 from twin.control_room.flisr_view import FlisrView
 from twin.control_room.incident import Incident, restored
@@ -283,8 +284,8 @@ class FlisrDesk:
         self._plans.propose(plan, self._settings.mode, now)
 
     def _faulted(self, incident: Incident, now: SimTime) -> tuple[int, ...]:
-        """Zones that another fault makes unsafe: isolated ones, and feeders whose fault is not located yet."""
-        zones: dict[int, None] = {}
+        """Zones that are earthed, isolated for another fault, or on a feeder whose fault is not located yet."""
+        zones = dict.fromkeys(earthed_zones(self._network, self._graph, self._database))
         for other in self._all():
             if other is incident or other.over:
                 continue

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from twin.control_room.desk import Host
+from twin.control_room.earths import earthed_zones
 from twin.control_room.settings import LoadSheddingDeskSettings
 from twin.dms.load_shedding import Feeder, Violation
 from twin.dms.zonegraph import ZoneGraph, zone_graph
@@ -87,7 +88,7 @@ class PlantImage:
         certain, possible = self._positions()
         live = self._graph.energised(certain)
         earthed = np.zeros(self._graph.n, dtype=np.bool_)
-        earthed[self._earthed()] = True
+        earthed[earthed_zones(self._network, self._graph, self._host.database)] = True
         found = {}
         for name, row in self.rows.items():
             if certain[row]:
@@ -119,21 +120,6 @@ class PlantImage:
         certain = np.where(position.present, good & (values == DoublePosition.CLOSED), normal)
         possible = np.where(position.present, ~(good & (values == DoublePosition.OPEN)), normal)
         return certain, possible
-
-    def _earthed(self) -> list[int]:
-        """Zones with an earthing switch that is closed, or may be."""
-        earthing = self._network.earthing
-        zones = []
-        for row, name in enumerate(earthing.names):
-            if self.closed(name) is False:
-                continue
-            reading = self._host.database.reading(name, "position")
-            if reading is None and not earthing.normally_closed[row]:
-                continue  # it has no point, so all that is known is how it normally stands
-            branch = int(earthing.branch[row])
-            zone = self._graph.branch_zone[branch] if branch >= 0 else self._graph.node_zone[earthing.node[row]]
-            zones.append(int(zone))
-        return zones
 
     def _held_off(self, new: Bools, possible: Bools) -> str:
         names = self._network.switches.names

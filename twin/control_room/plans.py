@@ -5,7 +5,7 @@ Every command goes through the command path like an operator's; a plan has no wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -48,7 +48,10 @@ class Step:
 
 @dataclass
 class Course:
-    """One plan on its way. ``next_step`` counts the steps that were started; ``stop`` is why no further one is."""
+    """One plan on its way. ``next_step`` counts the steps that were started; ``stop`` is why no further one is.
+
+    ``loops`` are the numbers of the steps that close a loop, as the plan was made.
+    """
 
     plan_id: str
     application: str
@@ -60,6 +63,7 @@ class Course:
     retries: int = 0
     retry_at: SimTime = NEVER
     stop: str = ""
+    loops: tuple[int, ...] = ()
 
 
 @dataclass
@@ -96,7 +100,11 @@ class CommandTaker(Protocol):
 class PlanDesk:
     """All plans of the control room: proposed, waiting, running."""
 
-    def __init__(self, path: CommandTaker, record: Record) -> None:
+    def __init__(
+        self, path: CommandTaker, record: Record, loops_of: Callable[[Plan], tuple[int, ...]] = lambda plan: ()
+    ) -> None:
+        """``loops_of`` gives the numbers of a plan's steps that close a loop as things stand."""
+        self._loops_of = loops_of
         self._path = path
         self._record = record
         self._courses: dict[str, Course] = {}
@@ -111,6 +119,11 @@ class PlanDesk:
         """The plans that wait for the operator, oldest first."""
         return [c.plan_id for c in self._courses.values() if c.state is PlanState.WAITING]
 
+    def means_loop(self, plan_id: str, step: int | None) -> bool:
+        """Whether a step of a plan was planned to close a loop."""
+        course = self._courses.get(plan_id)
+        return course is not None and step in course.loops
+
     def running_but(self, application: str) -> list[str]:
         """The running plans of all other applications, oldest first."""
         courses = self._courses.values()
@@ -118,7 +131,7 @@ class PlanDesk:
 
     def propose(self, plan: Plan, mode: str, now: SimTime) -> Course:
         """Take a plan: in automatic mode it starts at once, in advisory mode it waits."""
-        course = Course(plan.plan_id, plan.application, _steps(plan), PlanState.WAITING)
+        course = Course(plan.plan_id, plan.application, _steps(plan), PlanState.WAITING, loops=self._loops_of(plan))
         self._courses[plan.plan_id] = course
         self.counts.made += 1
         self._note(course, now, {"mode": mode, **_told(plan)})
@@ -277,7 +290,7 @@ def _command(step: PlanStep) -> tuple[str, float]:
 
 def _course(row: Mapping[str, Any]) -> Course:
     steps = tuple(Step(**step) for step in row["steps"])
-    return Course(**{**row, "steps": steps, "state": PlanState(row["state"])})
+    return Course(**{**row, "steps": steps, "state": PlanState(row["state"]), "loops": tuple(row["loops"])})
 
 
 def _told(plan: Plan) -> dict[str, Any]:

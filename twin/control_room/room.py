@@ -12,6 +12,7 @@ from typing import Any
 
 from twin.control_room.applications import Desks, calculated_points
 from twin.control_room.desk import Host
+from twin.control_room.planned_loops import PlannedLoops
 from twin.control_room.plans import PlanDesk
 from twin.control_room.settings import ControlRoomSettings
 from twin.control_room.study import Study
@@ -22,6 +23,7 @@ from twin.network.model import Ints, Network
 from twin.points.model import DoublePosition, PointDefinition
 from twin.scada.authority import Originator, Role
 from twin.scada.front_end import build_front_end
+from twin.scada.loops import LoopInterlock
 from twin.scada.tags import TagKind
 from twin.timebase import SimTime, TimeBase
 
@@ -54,9 +56,18 @@ class ControlRoom:
             if point.quantity == "operate":
                 self._switches_of.setdefault(point.station, []).append(point.equipment)
         calculated = calculated_points(network, definitions, self.settings)
-        self.front_end = build_front_end(definitions, network, sessions, self._journal.append, calculated=calculated)
+        self.front_end = build_front_end(
+            definitions,
+            network,
+            sessions,
+            self._journal.append,
+            calculated=calculated,
+            more_interlocks=(LoopInterlock(network, lambda plan_id, step: self.plans.means_loop(plan_id, step)),),
+        )
         self.watch = NetworkWatch(network, self.front_end.database, definitions, self.front_end.tags)
-        self.plans = PlanDesk(self.front_end.commands, self._journal.append)
+        self.plans = PlanDesk(
+            self.front_end.commands, self._journal.append, PlannedLoops(network, self.front_end.database)
+        )
         self._next_wanted: SimTime = 0
         self._now: SimTime = 0
         self.host = Host(

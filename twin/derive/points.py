@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from twin.derive.earthing import earthing_points
 from twin.derive.options import DeriveOptions
 from twin.derive.ratings import switch_rating_a
 from twin.derive.regulation import regulation_points
@@ -62,6 +63,7 @@ class _PointMaker:
         for slot, switch in enumerate(station.bays, start=1):
             yield from self._bay(station, switch, slot)
         yield from regulation_points(self.network, station, self.options)
+        yield from earthing_points(self.network, station)
 
     def _voltage(self, station: Station, node: str, order: int) -> PointDefinition:
         row = self.network.index[node].index

@@ -29,6 +29,7 @@ from twin.scada.alarms import AlarmList
 from twin.scada.authority import AreaAuthority, ArmingGuard, Authority
 from twin.scada.command_model import ActionKind, Command, CommandSettings, LinkAction
 from twin.scada.commands import CommandPath
+from twin.scada.earthing import EarthInterlock
 from twin.scada.interlocks import Interlock, default_interlocks
 from twin.scada.point_database import Change, PointDatabase, SnapshotMismatchError
 from twin.scada.tags import Record, TagBoard
@@ -384,13 +385,15 @@ def build_front_end(
     physical_stations: Iterable[str] = (),
     authority: Authority | None = None,
     interlocks: Sequence[Interlock] | None = None,
+    more_interlocks: Sequence[Interlock] = (),
     rules: Sequence[AlarmRule] | None = None,
     command_settings: CommandSettings | None = None,
     calculated: Sequence[PointDefinition] = (),
 ) -> FrontEnd:
     """A whole SCADA core with what ships: default interlocks and alarm rules, and no areas of responsibility.
 
-    ``calculated`` are the points that applications publish beside the telemetered ``definitions``.
+    ``calculated`` are the points that applications publish beside the telemetered ``definitions``; ``more_interlocks``
+    are checked after those that ship.
     """
     database = PointDatabase([*definitions, *calculated])
     tags = TagBoard(record)
@@ -399,7 +402,9 @@ def build_front_end(
         definitions,
         database,
         authority=authority or AreaAuthority(),
-        interlocks=default_interlocks(network) if interlocks is None else interlocks,
+        interlocks=(*default_interlocks(network), EarthInterlock(network), *more_interlocks)
+        if interlocks is None
+        else interlocks,
         tags=tags,
         arming=arming,
         record=record,

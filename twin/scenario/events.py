@@ -70,7 +70,7 @@ class OperateAction(ScenarioModel):
     """A switch is operated."""
 
     switch: Name
-    """The switch."""
+    """The switch; at the plant also an earthing switch."""
     to: PositionName
     """The position to operate to."""
     at: Literal["plant", "control room"] = "plant"

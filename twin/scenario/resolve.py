@@ -133,7 +133,8 @@ class _Names:
 
     def action(self, path: KeyPath, event: Event) -> Iterator[Finding]:
         for key, kind, name in _named_equipment(event):
-            yield from self.equipment((*path, key), name, kind)
+            if not (key == "switch" and _by_hand(event) and name in self.namespace.equipment(EquipmentKind.EARTHING)):
+                yield from self.equipment((*path, key), name, kind)
         for at_station in (event.misbehaviour, event.telecontrol, event.half_open):
             if at_station:
                 yield from self.station((*path, "station"), at_station.station)
@@ -162,6 +163,11 @@ class _Names:
         for n, name in enumerate(self.scenario.report.plot):
             if self.namespace.lookup(name) is None:
                 yield self.finding(("report", "plot", n), unknown_name(name, self.namespace))
+
+
+def _by_hand(event: Event) -> bool:
+    """Earthing switches are operated at the plant only."""
+    return event.operate is not None and event.operate.at == "plant"
 
 
 def _condition_key(expectation: Expectation) -> str:

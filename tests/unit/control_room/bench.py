@@ -113,8 +113,9 @@ class Bench:
         at = self.now if t_ms is None else t_ms
         station = self.point[point].station
         self.outstations[station].update([Sample(station, point, float(value), quality, at)], self.now)
-        if self.point[point].quantity == "position" and value in (OPEN, CLOSED):
-            self._tell_voltages(self.point[point].equipment, value == CLOSED)
+        moved = self.point[point].equipment if self.point[point].quantity == "position" else ""
+        if moved in self.network.switches.names and value in (OPEN, CLOSED):
+            self._tell_voltages(moved, value == CLOSED)
 
     def _tell_voltages(self, switch: str, closed: bool) -> None:
         """The voltage comes and goes with the positions."""
@@ -147,7 +148,7 @@ class Bench:
                 continue
             value = measured.get(point.name, 0.0)
             if point.quantity == "position":
-                value = CLOSED if closed[point.equipment] else OPEN
+                value = CLOSED if closed.get(point.equipment, False) else OPEN
             value = {"spring_charged": 1.0, "v_kv": 20.0}.get(point.quantity, value)
             sample = Sample(point.station, point.name, float(value), Quality.GOOD, 0, False)
             self.outstations[point.station].update([sample], 0)

@@ -1,4 +1,4 @@
-"""Makes the bench of these tests importable as ``control_room_bench`` (test folders are no packages)."""
+"""Makes the helpers of these tests importable as ``control_room_...`` (test folders are no packages)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-if "control_room_bench" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location("control_room_bench", Path(__file__).with_name("bench.py"))
-    _bench = importlib.util.module_from_spec(_spec)
-    sys.modules["control_room_bench"] = _bench
-    _spec.loader.exec_module(_bench)
+for _name in ("bench", "plant"):
+    if f"control_room_{_name}" not in sys.modules:
+        _spec = importlib.util.spec_from_file_location(f"control_room_{_name}", Path(__file__).with_name(f"{_name}.py"))
+        _module = importlib.util.module_from_spec(_spec)
+        sys.modules[f"control_room_{_name}"] = _module
+        _spec.loader.exec_module(_module)
 
-from control_room_bench import Bench
+from control_room_bench import Bench  # noqa: E402
 
 
 @pytest.fixture
