@@ -61,7 +61,8 @@ class Part:
     """Blocks supplied through one root switch.
 
     ``mask`` has a bit per block, ``edges`` a bit per switch (row) that feeds one; ``via`` gives per block, in order
-    of supply, the edge that feeds it and the feeding block. ``chained`` are ties closed inside the part.
+    of supply, the edge that feeds it and the feeding block. ``chained`` are ties closed inside the part; ``customers``,
+    ``p_kw`` and ``q_kvar`` are the sums over its blocks.
     """
 
     root: int
@@ -69,6 +70,9 @@ class Part:
     edges: int
     chained: tuple[int, ...]
     via: tuple[tuple[int, BlockEdge, int], ...]
+    customers: int
+    p_kw: float
+    q_kvar: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,11 +327,47 @@ class SupplyFinder:
                 order.append(further)
                 if edge.switch not in self._inner:
                     chained.append(edge.switch)
+        return self._part(root.switch, chained, via)
+
+    def _part(self, root: int, chained: list[int], via: list[tuple[int, BlockEdge, int]]) -> Part:
+        graph = self._graph
         mask = edges = 0
         for block, edge, _ in via:
             mask |= 1 << block
             edges |= 1 << edge.switch
-        return Part(root.switch, mask, edges, tuple(sorted(chained)), tuple(via))
+        blocks = [block for block, _, _ in via]
+        return Part(
+            root,
+            mask,
+            edges,
+            tuple(sorted(chained)),
+            tuple(via),
+            sum([graph.customers[block] for block in blocks]),
+            sum([graph.p_kw[block] for block in blocks]),
+            sum([graph.q_kvar[block] for block in blocks]),
+        )
+
+    def without(self, supply: Supply, cut: int) -> Supply | None:
+        """A radial supply with one inner switch more opened; None if a tie is left without use by that.
+
+        Without a loop nothing else can supply what was fed through the switch, so nothing has to be searched anew.
+        """
+        parts = []
+        for part in supply.parts:
+            if not part.edges >> cut & 1:
+                parts.append(part)
+                continue
+            gone: set[int] = set()
+            kept = []
+            for item in part.via:
+                if item[1].switch == cut or item[2] in gone:
+                    gone.add(item[0])
+                    if item[1].switch not in self._inner:
+                        return None
+                else:
+                    kept.append(item)
+            parts.append(self._part(part.root, list(part.chained), kept))
+        return Supply(tuple(parts), 0, (), supply.idle_ties)
 
     def _loop(self, parent: dict[int, tuple[BlockEdge, int]], extra: tuple[BlockEdge, int, int]) -> tuple[int, ...]:
         """The inner switches on the loop that an extra edge closes."""

@@ -57,7 +57,6 @@ class SupplyCapacity:
         self._result = checker.flows(base_closed)
         self._paths: dict[int, tuple[PathBranch, ...]] = {}
         self._least_ratio: dict[int, float] = {}
-        self._demand: dict[int, tuple[float, float]] = {}
         self._latest: tuple[Sequence[Part], Excess | None] = ((), None)
 
     def learn(self, parts: Sequence[Part], violation: Violation) -> None:
@@ -89,18 +88,11 @@ class SupplyCapacity:
         """Each branch on the ways to ``parts`` with the kVA it would carry and the roots behind it."""
         load: dict[int, tuple[PathBranch, float, float, tuple[int, ...]]] = {}
         for part in parts:
-            p_kw, q_kvar = self._demand_of(part)
+            p_kw, q_kvar = part.p_kw, part.q_kvar
             for way in self._path(part.root):
                 _, p_sum, q_sum, roots = load.get(way.branch, (way, way.p_kw, way.q_kvar, ()))
                 load[way.branch] = (way, p_sum + p_kw, q_sum + q_kvar, (*roots, part.root))
         return [(way, math.hypot(p_kw, q_kvar), roots) for way, p_kw, q_kvar, roots in load.values()]
-
-    def _demand_of(self, part: Part) -> tuple[float, float]:
-        if part.mask not in self._demand:
-            blocks = [block for block, _, _ in part.via]
-            p_kw = sum(self._graph.p_kw[block] for block in blocks)
-            self._demand[part.mask] = (p_kw, sum(self._graph.q_kvar[block] for block in blocks))
-        return self._demand[part.mask]
 
     def _path(self, root: int) -> tuple[PathBranch, ...]:
         if root not in self._paths:

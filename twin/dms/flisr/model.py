@@ -181,11 +181,14 @@ class Observation:
     def at_peak(self) -> Observation:
         """The same observation with the highest demand to come: a plan has to hold until then."""
         peak = self._peak()
-        by_peak = {
-            name: None if factor is None else factor / peak
-            for name, factor in (("pickup_factor", self.pickup_factor), ("least_factor", self._least()))
-        }
-        return replace(self, p_kw=self.p_kw * peak, q_kvar=self.q_kvar * peak, peak_factor=None, **by_peak)
+        return replace(
+            self,
+            p_kw=self.p_kw * peak,
+            q_kvar=self.q_kvar * peak,
+            peak_factor=None,
+            pickup_factor=None if self.pickup_factor is None else self.pickup_factor / peak,
+            least_factor=self._least() / peak,
+        )
 
     def _peak(self) -> Floats:
         return np.ones(len(self.p_kw)) if self.peak_factor is None else np.maximum(self.peak_factor, 1.0)
@@ -199,7 +202,7 @@ class Observation:
         return np.where(dead, np.maximum(factor, 1.0), 1.0)
 
     def still_live(self, network: Network, graph: ZoneGraph) -> tuple[int, ...]:
-        """Zones of islands without a source that generation feeds: it has units, and all its measured nodes are alive."""
+        """Zones of islands without a source that generation feeds: it has units, all its measured nodes are alive."""
         dead = ~graph.energised(self.closed)
         if self.v_pu is None or not network.generators.n or not dead.any():
             return ()

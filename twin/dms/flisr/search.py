@@ -43,6 +43,11 @@ class Choice:
     cuts: frozenset[int]
     key: _Key
     hopeless: bool = False
+    supply: Supply | None = None
+    """What it follows from by opening ``cut``, where that is known."""
+    cut: int = -1
+    others: Iterator[Choice] | None = None
+    """What else follows from the same, none of it better: looked at once this one's turn has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,9 @@ class RestorationSearch:
             key, _, choice = heapq.heappop(self._heap)
             if bound is not None and key > bound:
                 break
-            candidate = self._candidate(choice.ties, choice.cuts)
+            if choice.others is not None:
+                self._push_next(choice.others)
+            candidate = self._follow(choice)
             if candidate is None:
                 continue
             if choice.hopeless:
@@ -148,10 +155,18 @@ class RestorationSearch:
 
     def _candidate(self, ties: tuple[BlockEdge, ...], cuts: frozenset[int]) -> Candidate | None:
         """The candidate, or None if it needs too many cuts or closes a tie for nothing."""
-        supply = self._finder.supply(ties, cuts)
-        if supply.idle_ties or len(cuts) + supply.n_loops > self._settings.max_cuts:
+        return self._with(ties, cuts, self._finder.supply(ties, cuts))
+
+    def _follow(self, choice: Choice) -> Candidate | None:
+        """The candidate of a choice, quickly where it follows from a radial one."""
+        if choice.supply is None:
+            return self._candidate(choice.ties, choice.cuts)
+        return self._with(choice.ties, choice.cuts, self._finder.without(choice.supply, choice.cut))
+
+    def _with(self, ties: tuple[BlockEdge, ...], cuts: frozenset[int], supply: Supply | None) -> Candidate | None:
+        if supply is None or supply.idle_ties or len(cuts) + supply.n_loops > self._settings.max_cuts:
             return None
-        restored = sum(self._graph.customers[block] for part in supply.parts for block, _, _ in part.via)
+        restored = sum([part.customers for part in supply.parts])
         key = (self._graph.total_customers - restored, len(ties) + len(cuts) + supply.n_loops)
         return Candidate(ties, cuts, supply, key)
 
@@ -160,6 +175,14 @@ class RestorationSearch:
         if identity not in self._seen:
             self._seen.add(identity)
             heapq.heappush(self._heap, (choice.key, len(self._seen), choice))
+
+    def _push_next(self, choices: Iterator[Choice]) -> None:
+        """Push the first of ``choices`` that is new; the rest waits behind it."""
+        for choice in choices:
+            before = len(self._seen)
+            self._push(choice)
+            if len(self._seen) > before:
+                return
 
     def _visit(self, candidate: Candidate, accept: Callable[[Candidate], Violation | None]) -> bool:
         """Judge a candidate and push what follows from it; True if it is good."""
@@ -203,11 +226,26 @@ class RestorationSearch:
         largest = max((kva for _, _, kva in options), default=0.0)
         per_kva = self._least_customers_per_kva(behind)
         not_restored, operations = candidate.key
+        wanted: list[tuple[_Key, int, bool]] = []
         for switch, customers, kva in options:
             left_kva = 0.0 if excess is None else max(0.0, excess.kva - kva)
             if left_kva <= further * largest:
                 key = (not_restored + customers + int(left_kva * per_kva), operations + 1)
-                self._push(Choice(candidate.ties, candidate.cuts | {switch}, key, hopeless=left_kva > 0))
+                wanted.append((key, switch, left_kva > 0))
+        wanted.sort()
+        self._push_next(self._choices(candidate, wanted))
+
+    @staticmethod
+    def _choices(candidate: Candidate, wanted: list[tuple[_Key, int, bool]]) -> Iterator[Choice]:
+        """A candidate with each of the cuts, best first; each knows those behind it."""
+
+        def following() -> Iterator[Choice]:
+            for key, switch, hopeless in wanted:
+                cuts = candidate.cuts | {switch}
+                yield Choice(candidate.ties, cuts, key, hopeless, candidate.supply, switch, choices)
+
+        choices = following()
+        return choices
 
     def _least_customers_per_kva(self, parts: list[Part]) -> float:
         blocks = [block for part in parts for block, _, _ in part.via if self._graph.kva[block] > 0]
