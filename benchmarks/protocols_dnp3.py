@@ -20,20 +20,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import prober
 from benchmarks.raw_dnp3 import Counts, RawDnp3Master
+from benchmarks.trouble import TROUBLE, Mischief
 from twin.outstations.dnp3 import Dnp3Outstation, Dnp3OutstationSettings
 from twin.outstations.model import StationCommand
-from twin.outstations.server import OutstationServer
+from twin.outstations.server import AccessSettings, OutstationServer
 from twin.points.model import ControlModel, PointAddress, PointDefinition, PointKind, Quality, Sample
-from twin.protocols.dnp3 import AnalogOutput, Function
+from twin.protocols.dnp3 import AnalogOutput, Frame, Function, encode_frame
 from twin.protocols.dnp3.controls import control_block
 from twin.timebase import TimeBase
 
 BASE = TimeBase(datetime(2026, 1, 15, 18, 0, tzinfo=UTC))
 POINTS, ADDRESS, MASTER = 100, 10, 1
+PROBER, MISCHIEF = 2, 3
+"""Other masters of the first station: one that is timed, and those that misbehave."""
 BATCH = 10
 NAMES = [f"p{k}" for k in range(BATCH)]
 EVENTS = 300_000
@@ -86,20 +91,21 @@ class OwnField:
     def __init__(self, stations: int, port: int) -> None:
         self.stations = stations
         self._port = port
-        self._server = OutstationServer(lambda: int(time.monotonic() * 1000))
+        self._server = OutstationServer(lambda: int(time.monotonic() * 1000), on_refused=lambda _: None)
         self._held: list[Dnp3Outstation] = []
         self._next = 0
 
     async def start(self) -> None:
+        first = Dnp3OutstationSettings(address=ADDRESS, event_limit=10_000, masters=(MASTER, PROBER, MISCHIEF))
         settings = Dnp3OutstationSettings(address=ADDRESS, event_limit=10_000)
-        shared = points()
+        shared, access = points(), AccessSettings(most_masters=64)
         for n in range(self.stations):
             device = AnyDevice()
-            station = Dnp3Outstation(f"S{n}", shared, device, BASE, settings)
+            station = Dnp3Outstation(f"S{n}", shared, device, BASE, settings if n else first)
             device_done = station.desk
             device.operate = lambda command, now, desk=device_done: desk.finished(command.ticket) or ""  # type: ignore[method-assign]
             self._held.append(station)
-            await self._server.host(station, host_of(n), self._port)
+            await self._server.host(station, host_of(n), self._port, access)
 
     async def batch(self) -> int:
         """Events of the next station; none while its master is behind."""
@@ -173,6 +179,7 @@ async def field_process(kind: str, stations: int, port: int) -> None:
     station_field: OwnField | PeerField = OwnField(stations, port) if kind == "own" else PeerField(stations, port)
     await station_field.start()
     gc.collect()
+    gc.freeze()
     tell(start_s=time.perf_counter() - before, kb_each=(resident_kb() - before_kb) / stations)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -279,11 +286,41 @@ async def measure(kind: str, stations: int, port: int, events: int) -> dict[str,
         there.order(do="rate", events=int(LOADED_RATE * LOADED_S), rate=LOADED_RATE)
         loaded = await round_trips(masters, COMMANDS, LOADED_S)
         await there.row()
+        if kind == "own":
+            result.update(await trouble(there, masters, counts, port))
         for master in masters:
             master.close()
     result["rtt_idle_p50_ms"] = idle[len(idle) // 2] * 1000
     result["rtt_loaded_p99_ms"] = loaded[int(len(loaded) * 0.99)] * 1000
     return result
+
+
+def ask(n: int) -> bytes:
+    """The n-th integrity poll of a master that misbehaves."""
+    octets = bytes((0xC0 | n & 0x3F, 0xC0 | n & 0x0F, Function.READ)) + bytes.fromhex("3c02063c03063c04063c0106")
+    return encode_frame(Frame(ADDRESS, MISCHIEF, 4, octets, from_master=True))
+
+
+async def trouble(there: FieldProcess, masters: list[RawDnp3Master], counts: Counts, port: int) -> dict[str, Any]:
+    """What a calm master of the same station notices of others that misbehave: its commands, and the events of all."""
+    found: dict[str, Any] = {}
+    for name, misbehave in TROUBLE.items():
+        counts.events = 0
+        there.order(do="rate", events=6_000, rate=2_000)
+        mischief = Mischief(host_of(0), port, ask(0), ask)
+        probed = await prober.run("dnp3", host_of(0), port, 100, 0.01, partial(misbehave, mischief))
+        sent = (await there.row())["sent"]
+        await _arrived(counts, sent)
+        found[f"p50 {name}"], found[f"p99 {name}"] = probed["p50"], probed["p99"]
+        found[f"lost {name}"] = sent - counts.events
+        assert not any(master.lost for master in masters), f"{name} disturbed others"
+    return found
+
+
+async def _arrived(counts: Counts, sent: int, limit_s: float = 120.0) -> None:
+    begin = time.perf_counter()
+    while counts.events < sent and time.perf_counter() - begin < limit_s:
+        await asyncio.sleep(0.01)
 
 
 async def _flood(there: FieldProcess, counts: Counts, events: int) -> dict[str, Any]:
@@ -293,8 +330,7 @@ async def _flood(there: FieldProcess, counts: Counts, events: int) -> dict[str, 
     begin = time.perf_counter()
     there.order(do="flood", events=events)
     sent = (await there.row())["sent"]
-    while counts.events < sent and time.perf_counter() - begin < 120:
-        await asyncio.sleep(0.01)
+    await _arrived(counts, sent)
     elapsed = time.perf_counter() - begin
     there.order(do="cpu")
     spent_s += (await there.row())["cpu_s"]
@@ -307,6 +343,11 @@ async def _flood(there: FieldProcess, counts: Counts, events: int) -> dict[str, 
     }
 
 
+BESIDE = (
+    ("p50", "command p50 beside {}, ms"),
+    ("p99", "command p99 beside {}, ms"),
+    ("lost", "events lost beside {}"),
+)
 ROWS = (
     ("start_s", "start, s"),
     ("kb_each", "memory a station, kB"),
@@ -316,6 +357,7 @@ ROWS = (
     ("lost", "events lost"),
     ("rtt_idle_p50_ms", "command p50 idle, ms"),
     ("rtt_loaded_p99_ms", "command p99 at 10,000 events/s, ms"),
+    *((f"{what} {name}", title.format(name)) for name in TROUBLE for what, title in BESIDE),
 )
 
 
@@ -326,7 +368,8 @@ async def main(arguments: argparse.Namespace) -> None:
     columns = {k: await measure(k, arguments.stations, arguments.port, arguments.events) for k in kinds}
     print(f"{arguments.stations} outstations of {POINTS} points" + "".join(f"{kind:>14}" for kind in kinds))
     for key, title in ROWS:
-        print(f"{title:<40}" + "".join(f"{columns[kind][key]:>14.2f}" for kind in kinds))
+        cells = (f"{columns[kind][key]:>14.2f}" if key in columns[kind] else " " * 14 for kind in kinds)
+        print(f"{title:<40}" + "".join(cells))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ class SampleReader:
         common_ms = 0
         for header in headers:
             if header.group == 51:
-                common_ms = header.items()[0][3]
+                times = header.items()
+                common_ms = times[0][3] if times else common_ms
+                self.unsuitable_objects += not times
             elif header.group in STATIC_OF_EVENT or header.group in STATIC_GROUPS:
                 base = common_ms if _is_relative(header) else 0
                 yield from self._samples(header, base, now)

@@ -8,12 +8,14 @@ from collections.abc import Callable
 import pytest
 
 from twin.links.dnp3 import Dnp3MasterSession
+from twin.links.dnp3_samples import SampleReader
 from twin.links.model import ArrivedSample, CommandReply, LinkCommand, ReplyKind, SessionEvent, SessionState
 from twin.outstations.dnp3 import Dnp3Outstation, Dnp3OutstationSettings
+from twin.points.dnp3 import assigned
 from twin.points.model import Quality, TimeSource
-from twin.protocols.dnp3 import LinkSettings
+from twin.protocols.dnp3 import LinkSettings, ObjectHeader
 
-from .conftest import BASE, POINTS, Pair
+from .conftest import BASE, EPOCH_MS, POINTS, Pair
 
 MakePair = Callable[..., Pair]
 
@@ -259,3 +261,12 @@ def exchange(p: Pair) -> None:
     p.master, p.station, p.session = master, station, station.sessions[0]
     p.session.receive(down, p.now)
     p.master.receive(up, p.now)
+
+
+def test_sample_reader__common_time_without_a_time_is_counted() -> None:
+    """Found by the fuzzer: g51 that names no time, then an event relative to it."""
+    reader = SampleReader("RTU_1", POINTS, assigned((d.name, d.kind.value, d.dnp3) for d in POINTS), EPOCH_MS)
+    headers = [ObjectHeader(51, 1, 0x06, -1), ObjectHeader(2, 3, 0x17, 1, (0,), bytes.fromhex("0081f401"))]
+    samples = list(reader.read(headers, 9))
+    assert [(s.point, s.value) for s in samples] == [("trip", 1.0)]
+    assert reader.unsuitable_objects == 1
