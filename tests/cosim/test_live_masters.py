@@ -168,3 +168,25 @@ def test_addresses__are_where_the_scenario_says_each_time(tmp_path: Path) -> Non
             assert (row.host, row.port) == (("127.9.9.9", free) if other else ("127.8.7.6", free + n))
         told = json.loads((tmp_path / "results" / "addresses.json").read_text())["stations"]
         assert [row["station"] for row in told] == names
+
+
+def test_one_in_control__a_foreign_master_observes_and_its_command_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("c104")
+    with live_world(tmp_path, world_text("iec104: {one_in_control: true}")) as world:
+        interrogated(world)
+        place, ioa = world.addresses[STATION], {name: world.point(name).address.ioa for name in NAMES}
+        setup = {
+            "ip": place.host,
+            "port": place.port,
+            "ca": place.number,
+            "points": [[ioa["N6.v_kv"], "M_ME_NC_1"]],
+            "commands": [[ioa[f"{SWITCH}.operate"], "C_DC_NA_1", "select"]],
+        }
+        with LinePeer(C104_CLIENT, json.dumps(setup)) as master:
+            master.wait(lambda row: row["event"] == "state" and row["state"] == "OPEN")
+            master.tell(do="interrogate")
+            master.wait(lambda row: row["event"] == "point" and 18.0 < row["value"] < 22.0)
+            master.tell(do="command", ioa=ioa[f"{SWITCH}.operate"], value=OPEN)
+            answer = master.wait(lambda row: row["event"] == "done" and row["order"]["do"] == "command")
+            assert answer["success"] is False
+        assert not world.those("command_received", STATION)

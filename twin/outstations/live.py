@@ -177,8 +177,9 @@ class LiveStations:
         self._shape(station, condition.start_ms)
 
     def _shape(self, station: str, now: SimTime) -> None:
+        """The network has to be looked at again at ``now``."""
         host = self._hosts[station]
-        self._on_loop(partial(host.relay.change, host.changed(now)))
+        host.changes_at = min(host.changes_at, now)
         self._times.touch(station)
 
     def half_open(self, station: str, now: SimTime) -> None:

@@ -145,3 +145,49 @@ def test_address_in_use__is_said_in_one_sentence() -> None:
         await first.close()
 
     asyncio.run(main())
+
+
+def test_loss__is_the_time_of_the_retransmissions() -> None:
+    """Half of the pieces are lost once, a quarter twice, ...: 200, 600, 1,400 ms, at most 51 s."""
+    relay = Relay(("127.0.0.1", 1), RelayConditions(loss=0.5), seed=7)
+    delays_ms = [round(relay.delay_s() * 1_000) for _ in range(4_000)]
+    assert set(delays_ms) <= {200 * ((1 << n) - 1) for n in range(9)}
+    share = [delays_ms.count(200 * ((1 << n) - 1)) / len(delays_ms) for n in range(3)]
+    assert share == pytest.approx([0.5, 0.25, 0.125], abs=0.03)
+    assert max(Relay(("127.0.0.1", 1), RelayConditions(loss=1.0)).delay_s() for _ in range(3)) == 51.0
+
+
+def test_speed__shortens_what_conditions_take() -> None:
+    relay = Relay(("127.0.0.1", 1), RelayConditions(delay_ms=100, rate_bit_s=1_000), speed=4.0)
+    assert (relay.delay_s(), relay.sending_s(1_000)) == (0.025, 2.0)
+
+
+def test_origin__is_the_callers_address_while_it_is_connected() -> None:
+    seen: list[tuple[str, int]] = []
+
+    async def main() -> None:
+        gone = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            port = int(writer.get_extra_info("peername")[1])
+            seen.append((relay.origin(port), port))
+            writer.write(b"x")
+            await reader.read(1)
+            writer.close()
+            gone.set()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        relay = Relay(server.sockets[0].getsockname()[:2])
+        host, port = await relay.start()
+        async with asyncio.timeout(LIMIT_S):
+            reader, writer = await asyncio.open_connection(host, port, local_addr=("127.3.3.3", 0))
+            await reader.readexactly(1)
+            writer.close()
+            await gone.wait()
+        await relay.close()
+        server.close()
+        await server.wait_closed()
+        assert relay.origin(seen[0][1]) == ""
+
+    asyncio.run(main())
+    assert [address for address, _ in seen] == ["127.3.3.3"]
