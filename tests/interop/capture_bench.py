@@ -15,6 +15,8 @@ from queue import Empty, Queue
 import pytest
 
 LIMIT_S = 60.0
+PROBES = 240
+"""Half a second each: on a busy machine tshark takes long to begin; where it may not capture it ends at once."""
 
 
 class Capture:
@@ -64,7 +66,7 @@ class Capture:
 
     def wait_until_ready(self) -> None:
         """Probe until the capture shows a probe."""
-        if not any(self.probe(0.5) for _ in range(40)):
+        if not any(self.probe(0.5) for _ in range(PROBES)):
             pytest.skip(f"tshark shows nothing of the loopback here: {self.messages()}")
 
     def stop(self) -> None:
