@@ -1,32 +1,38 @@
 """Modbus TCP at scale: 1,000 stations with 100 points each in one process, ours beside pymodbus's own server.
 
 The stations run in a process of their own. The poller is the same for both: one connection a station, two requests a
-poll (20 discrete inputs, 80 measurands in input registers), the next one when the last is answered. Then our link
-polls our stations. Figures are of one run, one after the other, on the same machine.
+poll (20 discrete inputs, 80 measurands in input registers). Flat out it sends the next one when the last is answered;
+at 1 Hz each station is polled once a second. A prober in a process of its own times reads and writes of one coil at the
+first station, idle, beside the polls at 1 Hz, and beside others that misbehave. Then our link polls our stations.
+Figures are of one run, one after the other, on the same machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import prober
+from benchmarks.trouble import TROUBLE, Mischief
 from twin.links.client import LinkClient
 from twin.links.modbus import ModbusMasterSession
 from twin.links.modbus_scan import ModbusLinkSettings, make_readers
 from twin.links.model import LinkEvent, SessionEvent, SessionState
 from twin.outstations.modbus import ModbusOutstation
 from twin.outstations.model import StationCommand
-from twin.outstations.server import OutstationServer
+from twin.outstations.server import AccessSettings, OutstationServer
 from twin.points.modbus_layout import with_places
 from twin.points.model import PointAddress, PointDefinition, PointKind, Quality, Sample
 from twin.protocols.modbus import Frame, FrameReader, encode_frame, encode_request
@@ -47,25 +53,31 @@ class Figures:
     points_s: float
     p50_ms: float
     p99_ms: float
+    probed: dict[str, str] = field(default_factory=dict)
 
 
 def points_of(station: str, number: int) -> list[PointDefinition]:
     """The points of one station."""
-    kinds = [PointKind.SINGLE] * SINGLES + [PointKind.MEASURAND] * MEASURANDS
+    kinds = [PointKind.SINGLE] * SINGLES + [PointKind.MEASURAND] * MEASURANDS + [PointKind.SINGLE_COMMAND]
     return [
         PointDefinition(station, f"{station}.{n}", kind, f"{station}.{n}", "i_a", PointAddress(number, n + 1, 36))
         for n, kind in enumerate(kinds)
     ]
 
 
-class _Deaf:
-    """No device: nothing is operated here."""
+class _AnyDevice:
+    """Takes every command and is done at once."""
+
+    def __init__(self) -> None:
+        self.station: ModbusOutstation | None = None
 
     def select(self, command: StationCommand, now: int) -> str:
-        return "none"
+        return ""
 
     def operate(self, command: StationCommand, now: int) -> str:
-        return "none"
+        assert self.station is not None
+        self.station.finished(command.ticket, True, now)
+        return ""
 
     def cancel(self, command: StationCommand, now: int) -> None:
         """Nothing to give back."""
@@ -81,13 +93,15 @@ def now_ms() -> int:
 
 async def serve_ours(count: int) -> list[int]:
     """Host our stations; their ports."""
-    server, ports = OutstationServer(now_ms), []
+    server, ports = OutstationServer(now_ms, on_refused=lambda _: None), []
+    access = AccessSettings(most_masters=64)
     for n in range(count):
         name = f"S{n}"
         definitions = points_of(name, n % 65_000 + 1)
-        station = ModbusOutstation(name, definitions, _Deaf())
-        station.update([Sample(name, p.name, float(i), Quality.GOOD, 0) for i, p in enumerate(definitions)], 0)
-        ports.append((await server.host(station, "127.0.0.1"))[1])
+        device = _AnyDevice()
+        station = device.station = ModbusOutstation(name, definitions, device)
+        station.update([Sample(name, p.name, float(i), Quality.GOOD, 0) for i, p in enumerate(definitions[:-1])], 0)
+        ports.append((await server.host(station, "127.0.0.1", 0, access))[1])
     return ports
 
 
@@ -115,6 +129,8 @@ async def serve(engine: str, count: int) -> None:
     before, since = _resident_kb(), time.monotonic()
     ports = await (serve_ours if engine == "ours" else serve_pymodbus)(count)
     told = {"ports": ports, "start_s": time.monotonic() - since, "kb": (_resident_kb() - before) / count}
+    gc.collect()
+    gc.freeze()
     print(json.dumps(told), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
@@ -136,11 +152,16 @@ class Poller(asyncio.Protocol):
         self._reader = FrameReader()
         self._next = 0
         self._since = 0.0
+        self.flat_out = True
+        self.lost = False
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
 
     def ask(self) -> None:
         """Send the next request."""
@@ -152,7 +173,8 @@ class Poller(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for _ in self._reader.feed(data):
             self._latencies_s.append(time.perf_counter() - self._since)
-            self.ask()
+            if self.flat_out or self._next % len(self._requests):
+                self.ask()
 
 
 def requests_of_a_station() -> list[bytes]:
@@ -163,20 +185,59 @@ def requests_of_a_station() -> list[bytes]:
 
 async def poll(ports: Sequence[int], seconds: float) -> list[float]:
     """Latencies of all requests in the time given, s."""
-    loop, latencies_s = asyncio.get_running_loop(), []  # type: ignore[var-annotated]
-    requests = requests_of_a_station()
+    latencies_s: list[float] = []
+    pollers = await _pollers(ports, latencies_s)
+    for poller in pollers:
+        poller.ask()
+    await asyncio.sleep(seconds)
+    await _hang_up(pollers)
+    return list(latencies_s)
+
+
+async def _pollers(ports: Sequence[int], latencies_s: list[float]) -> list[Poller]:
+    loop, requests = asyncio.get_running_loop(), requests_of_a_station()
     pollers = []
     for port in ports:
         _, poller = await loop.create_connection(lambda: Poller(requests, latencies_s), "127.0.0.1", port)
         pollers.append(poller)
-    for poller in pollers:
-        poller.ask()
-    await asyncio.sleep(seconds)
+    return pollers
+
+
+async def _hang_up(pollers: Sequence[Poller]) -> None:
     for poller in pollers:
         assert poller.transport is not None
         poller.transport.abort()
     await asyncio.sleep(0)
-    return list(latencies_s)
+
+
+async def probe(ports: Sequence[int], count: int, *, misbehave: bool) -> dict[str, str]:
+    """p50 / p99 of reads and writes at the first station in ms: idle, beside polls at 1 Hz, and beside trouble."""
+    found, at = {}, ("127.0.0.1", ports[0])
+    for what in ("modbus-read", "modbus"):
+        found[f"{what} idle"] = prober.text(await prober.run(what, *at, count, 0.005))
+    pollers = await _pollers(ports, [])
+    polling = asyncio.create_task(_poll_each_second(pollers))
+    for what in ("modbus-read", "modbus"):
+        found[f"{what} at 1 Hz"] = prober.text(await prober.run(what, *at, count, 0.005))
+    for name, trouble in TROUBLE.items() if misbehave else ():
+        mischief = Mischief(*at, b"", lambda n: prober.MODBUS["modbus-read"])
+        found[f"modbus beside {name}"] = prober.text(
+            await prober.run("modbus", *at, 100, 0.01, partial(trouble, mischief))
+        )
+        assert not any(poller.lost for poller in pollers), f"{name} disturbed others"
+    polling.cancel()
+    await _hang_up(pollers)
+    return found
+
+
+async def _poll_each_second(pollers: Sequence[Poller]) -> None:
+    for poller in pollers:
+        poller.flat_out = False
+    while True:
+        begun = time.monotonic()
+        for n, poller in enumerate(pollers):
+            poller.ask()
+            await asyncio.sleep(max(begun + (n + 1) / len(pollers) - time.monotonic(), 0.0) if n % 10 == 9 else 0)
 
 
 async def poll_with_links(ports: Sequence[int], seconds: float) -> tuple[float, float]:
@@ -216,7 +277,8 @@ def measure(engine: str, count: int, seconds: float) -> list[Figures]:
         n, per_poll = len(latencies_ms), len(requests_of_a_station())
         p50, p99 = np.percentile(latencies_ms, (50, 99))
         points_s = n / per_poll * POINTS / seconds
-        found = [Figures(engine, count, told["start_s"], told["kb"], n / seconds, points_s, p50, p99)]
+        probed = asyncio.run(probe(told["ports"], 300, misbehave=engine == "ours"))
+        found = [Figures(engine, count, told["start_s"], told["kb"], n / seconds, points_s, p50, p99, probed)]
         if engine == "ours":
             polls_s, points_s = asyncio.run(poll_with_links(told["ports"], seconds))
             nan = float("nan")
@@ -242,7 +304,8 @@ def table(figures: Sequence[Figures]) -> str:
         f"{f.p50_ms:8.1f}{f.p99_ms:8.1f}"
         for f in figures
     ]
-    return "\n".join([head, *rows]).replace("nan", "  -")
+    probes = [f"{f.engine}, {what}, p50 / p99 ms: {told}" for f in figures for what, told in f.probed.items()]
+    return "\n".join([head, *rows, *probes]).replace("nan", "  -")
 
 
 def run(count: int, seconds: float) -> list[Figures]:

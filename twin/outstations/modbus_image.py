@@ -51,7 +51,11 @@ class RegisterImage:
     def __init__(self, points: Sequence[PointDefinition]) -> None:
         self._spans = dict(_spans(points))
         self._outputs = _outputs(points)
-        self._places = {p.name: (p, p.modbus) for p in points if p.modbus is not None and not p.kind.is_output}
+        self._places = {
+            p.name: (p.kind, p.modbus, *_located(self._spans, p.modbus))
+            for p in points
+            if p.modbus is not None and not p.kind.is_output
+        }
         self.units = frozenset(unit for unit, _ in self._spans)
 
     def update(self, sample: Sample) -> bool:
@@ -59,14 +63,12 @@ class RegisterImage:
         place = self._places.get(sample.point)
         if place is None:
             return False
-        point, address = place
-        span = self._spans[address.unit, address.table]
-        start = (address.register - span.first) * span.width
+        kind, address, span, start = place
         if address.bit is not None:
-            bits = bits_of(sample.value, address, point.kind)
+            bits = bits_of(sample.value, address, kind)
             octets = with_bits(bytes(span.octets[start : start + 2]), bits, address)
         elif span.width == 1:
-            octets = bits_of(sample.value, address, point.kind)
+            octets = bits_of(sample.value, address, kind)
         else:
             octets = clamped_octets(sample.value, sample.quality, address)
         span.octets[start : start + len(octets)] = octets
@@ -123,6 +125,12 @@ class RegisterImage:
         """Continue from :meth:`snapshot`."""
         for unit, table, octets in state:
             self._spans[unit, Table(table)].octets[:] = base64.b64decode(octets)
+
+
+def _located(spans: Mapping[tuple[int, Table], _Span], address: ModbusAddress) -> tuple[_Span, int]:
+    """The span of an address, and the octet in it where the address begins."""
+    span = spans[address.unit, address.table]
+    return span, (address.register - span.first) * span.width
 
 
 def _spans(points: Sequence[PointDefinition]) -> Iterator[tuple[tuple[int, Table], _Span]]:
