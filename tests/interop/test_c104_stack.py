@@ -47,7 +47,7 @@ from twin.timebase import TimeBase
 needs_c104 = pytest.mark.skipif(importlib.util.find_spec("c104") is None, reason="c104 is not installed")
 HOST = "127.104.0.9"
 CA = 47
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 BASE = TimeBase(datetime.now(UTC))
 
 

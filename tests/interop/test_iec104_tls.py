@@ -28,7 +28,7 @@ from twin.timebase import TimeBase
 BASE = TimeBase(datetime(2026, 1, 15, 18, 0, tzinfo=UTC))
 HOST = "127.104.0.7"
 CA = 47
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 POINTS = [PointDefinition("RTU_1", "trip", PointKind.SINGLE, "CB_1", "trip", PointAddress(CA, 1, 1))]
 
 
