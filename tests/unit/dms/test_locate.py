@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from dms_toy import (
     ToyLine,
+    after,
     build,
+    commands,
     indicators_lost,
     mask,
     observe_fault,
@@ -18,8 +20,9 @@ from dms_toy import (
     without_indications,
 )
 
-from twin.dms.flisr import FlisrSettings, locate
-from twin.network.topology import zones
+from twin.dms.flisr import FlisrSettings, locate, make_plan
+from twin.network.model import Network
+from twin.network.topology import Topology, zones
 from twin.points.model import DoublePosition
 
 
@@ -216,11 +219,71 @@ def test_locate__gives_none_for_a_ring():
     location = locate(network, replace(seen, closed_before=before))
     assert not location.located
     assert "did not feed a part of the network of its own" in location.sentence
+    assert location.sentence.endswith(": it is operated in a ring with CB_2.")
 
 
-def test_locate__gives_none_for_a_ring_within_the_feeder():
-    lines = [ToyLine(0, 1, head="CB_1"), ToyLine(1, 2), ToyLine(2, 3), ToyLine(1, 3)]
-    network = build(lines, {3: 100.0})
+def ring() -> Network:
+    """A feeder with a closed ring N1-N2-N3 and a spur.
+
+    N0 --CB_1-- L0-1 -- N1 ==[L1-2, L2-3, L1-3]== N3 -- L3-4 -- N4
+    """
+    lines = [
+        ToyLine(0, 1, head="CB_1", r_ohm=0.5),
+        ToyLine(1, 2, r_ohm=0.5),
+        ToyLine(2, 3, r_ohm=0.5),
+        ToyLine(1, 3, r_ohm=0.5),
+        ToyLine(3, 4, r_ohm=0.5),
+    ]
+    network = build(lines, dict.fromkeys(range(1, 5), 100.0))
+    return replace(network, sources=replace(network.sources, s_sc_mva=np.array([500.0]), rx=np.array([0.1])))
+
+
+FROM_BOTH_SIDES = {
+    "L2-3": (["S_1-2", "S_2-3", "S_1-3", "S_3-2"], ["S_1-0", "S_2-1", "S_3-1"]),
+    "L1-3": (["S_1-3", "S_1-2", "S_2-3", "S_3-1"], ["S_1-0", "S_2-1", "S_3-2"]),
+    "L3-4": (["S_1-2", "S_2-3", "S_1-3", "S_3-4"], ["S_1-0", "S_2-1", "S_3-2", "S_3-1"]),
+}
+"""By hand: who shows a fault current into its line, and who one out of it."""
+
+
+def ring_fault(network: Network, line: str):
+    forward, reverse = FROM_BOTH_SIDES[line]
     seen = observe_fault(network, line="L0-1")
-    location = locate(network, seen)
-    assert location.sentence == "Not located: the feeder behind CB_1 is operated in a ring."
+    return replace(seen, fault_forward=mask(network, ["CB_1", *forward]), fault_reverse=mask(network, reverse))
+
+
+@pytest.mark.parametrize("line", FROM_BOTH_SIDES)
+def test_locate__finds_the_line_in_a_ring(line):
+    network = ring()
+    location = locate(network, ring_fault(network, line))
+    assert area(network, location) == {f"Z_{line}"}
+    assert location.sentence.endswith(", in a ring.")
+
+
+@pytest.mark.parametrize("silent", ["S_1-2", "S_2-3", "S_3-2"])
+def test_locate__finds_the_line_in_a_ring_with_a_silent_indicator(silent):
+    network = ring()
+    location = locate(network, silenced(network, ring_fault(network, "L2-3"), silent))
+    assert location.candidates[0].branches == ("L2-3",)
+
+
+@pytest.mark.parametrize("line", FROM_BOTH_SIDES)
+def test_plan__leaves_a_ring_radial(line):
+    """A fault in the ring opens it; for one behind it the ring is opened on purpose before it is supplied again."""
+    network = ring()
+    seen = ring_fault(network, line)
+    plan = make_plan(network, seen)
+    closed = after(network, seen, plan)
+    state = Topology(network).state(closed)
+    assert state.radial
+    assert plan.customers_not_restored == (100 if line == "L3-4" else 0)
+    assert [c for c in commands(plan) if c.startswith("close")] == ["close CB_1"]
+
+
+def test_locate__gives_none_for_a_ring_without_indications():
+    network = ring()
+    location = locate(network, without_indications(ring_fault(network, "L2-3")))
+    assert location.sentence == (
+        "Not located: the feeder behind CB_1 is operated in a ring, and no directional indicator in it shows a "
+        "fault current."
+    )

@@ -3,7 +3,7 @@
 The fault current of a radial feeder flows from the tripped device into the section at fault and no further.
 Every section is a hypothesis; the indicators speak for or against it, each with a probability of staying silent and
 of showing a current that was not there, so that one silent or one false indicator does not decide. What the relay
-recorded of the currents weighs the sections by their distance (``distance``). Not for feeders operated in a ring.
+recorded of the currents weighs the sections by their distance (``distance``). Of rings, those behind one feeder head.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import numpy as np
 
 from twin.dms.flisr.distance import BUSBAR_KM, Distance, distance
 from twin.dms.flisr.model import FaultDistance, FlisrSettings, Location, Observation, ZoneCandidate
+from twin.dms.flisr.ring import expected_indications, log_likelihoods
 from twin.dms.zonegraph import ZoneGraph, zone_graph
 from twin.network.model import Bools, Network
 from twin.network.topology import zones
-from twin.solvers import ShortCircuit, short_circuit
+from twin.solvers import MissingShortCircuitDataError, ShortCircuit, short_circuit
 
 _P_BACKFEED = 0.4
 """Probability that an indicator with generation behind it shows a current towards the feeder head for a fault there."""
@@ -128,10 +129,22 @@ class _Locator:
         tree = feeder_tree(self._graph, self._seen.closed_before, devices[0])
         name = self._network.switches.names[devices[0]]
         if tree is None:
-            return self._refuse(devices[0], f"{name} did not feed a part of the network of its own before the fault")
-        if tree.ring:
-            return self._refuse(devices[0], f"the feeder behind {name} is operated in a ring")
-        return self._weigh(tree)
+            others = ", ".join(self._in_a_ring_with(devices[0]))
+            ring = f": it is operated in a ring with {others}" if others else ""
+            return self._refuse(
+                devices[0], f"{name} did not feed a part of the network of its own before the fault{ring}"
+            )
+        return self._weigh_ring(tree) if tree.ring else self._weigh(tree)
+
+    def _in_a_ring_with(self, device: int) -> list[str]:
+        """The feeder heads without which ``device`` would have fed a part of its own."""
+        found = []
+        for head in np.flatnonzero(self._network.switches.feeder_head & self._seen.closed_before).tolist():
+            without = self._seen.closed_before.copy()
+            without[head] = False
+            if head != device and feeder_tree(self._graph, without, device) is not None:
+                found.append(self._network.switches.names[head])
+        return found
 
     def _refuse(self, device: int, reason: str, candidates: tuple[ZoneCandidate, ...] = ()) -> Location:
         return Location(device, candidates, (), f"Not located: {reason}.")
@@ -157,6 +170,38 @@ class _Locator:
         sentence = f"{name} tripped; the fault is in {self._describe(tree, area)} ({self._sum(probability, area):.0%})."
         found = Location(tree.device, candidates, tuple(tree.zone[i] for i in area), sentence)
         return self._remarked(tree, measured, found)
+
+    # --- ring --------------------------------------------------------------------------------------------------------
+
+    def _weigh_ring(self, tree: FeederTree) -> Location:
+        """A ring behind one head: every indicator is compared with what a fault in each section would make it show."""
+        name = self._network.switches.names[tree.device]
+        begin = f"the feeder behind {name} is operated in a ring"
+        usable = self._seen.indication_valid[list(tree.switch[1:])]
+        if not (usable.any() and self._any_indication(tree)):
+            return self._refuse(tree.device, f"{begin}, and no directional indicator in it shows a fault current")
+        solver = self._solver or short_circuit(self._network)
+        try:
+            expected = expected_indications(self._network, self._graph, self._seen.closed_before, tree.zone, solver)
+        except MissingShortCircuitDataError as error:
+            return self._refuse(tree.device, f"{begin}, and its fault currents are not known: {error}")
+        likelihood = log_likelihoods(expected, self._seen, tree.device, self._settings)
+        probability = _normalised(self._prior(tree), likelihood)
+        candidates = self._candidates(tree, probability)
+        area = self._area(range(len(tree.zone)), probability)
+        if not self._is_connected([tree.zone[i] for i in area]):
+            names = " or ".join(f"{c.name} ({c.probability:.0%})" for c in candidates[:_SAID_CANDIDATES])
+            return self._refuse(tree.device, f"{begin}, and the indications contradict each other: {names}", candidates)
+        described = self._describe(tree, area)
+        sentence = f"{name} tripped; the fault is in {described} ({self._sum(probability, area):.0%}), in a ring."
+        return Location(tree.device, candidates, tuple(tree.zone[i] for i in area), sentence)
+
+    def _is_connected(self, zones_: Sequence[int]) -> bool:
+        """True if closed switches join the zones without leaving them."""
+        inside = self._graph.mask(zones_)
+        joining = self._seen.closed_before & inside[self._graph.switch_a] & inside[self._graph.switch_b]
+        labels = self._graph.components(joining)
+        return len(set(labels[list(zones_)].tolist())) == 1
 
     def _joined_area(self, tree: FeederTree, probability: Sequence[float], *, by_section: bool) -> list[int]:
         """The area with what lies between, empty if that is too much.
@@ -227,9 +272,7 @@ class _Locator:
             likelihood[i] = likelihood[tree.parent[i]] + self._evidence(tree, i)
         if measured is not None:
             likelihood = [value + math.log(m) for value, m in zip(likelihood, measured.likelihood, strict=True)]
-        best = max(likelihood)
-        weight = [w * math.exp(value - best) for w, value in zip(self._prior(tree), likelihood, strict=True)]
-        return [w / sum(weight) for w in weight]
+        return _normalised(self._prior(tree), likelihood)
 
     def _evidence(self, tree: FeederTree, i: int) -> float:
         """Log-likelihood ratio of the indicator that feeds section ``i``: fault behind it against not behind it."""
@@ -317,6 +360,12 @@ class _Locator:
 
     def _describe(self, tree: FeederTree, area: Sequence[int]) -> str:
         return describe_area(self._network, self._graph, [tree.zone[i] for i in area])
+
+
+def _normalised(prior: Sequence[float], log_likelihood: Sequence[float]) -> list[float]:
+    best = max(log_likelihood)
+    weight = [w * math.exp(value - best) for w, value in zip(prior, log_likelihood, strict=True)]
+    return [w / sum(weight) for w in weight]
 
 
 def describe_area(network: Network, graph: ZoneGraph, area: Sequence[int]) -> str:
