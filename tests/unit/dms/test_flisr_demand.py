@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from dms_toy import WEAK, ToyLine, build, commands, observe_fault, row, two_feeders
 
-from twin.dms.flisr import FlisrSettings, make_plan
+from twin.dms.flisr import FlisrSettings, healthy_observation, make_plan, return_to_normal
 from twin.dms.load_model import ColdLoad, ProfiledDemand, peak_factor
+from twin.dms.plan import Verdict
 from twin.network.load_profiles import PROFILES
 from twin.points.model import DoublePosition
 
@@ -111,3 +112,28 @@ class TestColdLoad:
         for_good = peak_factor(*span, ColdLoad(2.0, "step", timedelta(hours=10)))
         assert np.allclose(short, np.maximum(2.0, peak_factor(*span)))
         assert np.allclose(for_good, 2.0 * peak_factor(*span))
+
+    def test_return__leaves_room_for_cold_load_pickup(self) -> None:
+        """L0-1 carries N1 to N3 again: 3,000 kW are 173 A of 180 A; with N2, dead until now, at 1.5 times 202 A."""
+        lines = [
+            ToyLine(0, 1, 180.0, head="CB_1"),
+            ToyLine(1, 2),
+            ToyLine(2, 3),
+            ToyLine(0, 4, head="CB_2"),
+            ToyLine(4, 5),
+            ToyLine(3, 5, tie="TIE_1"),
+        ]
+        network = build(lines, dict.fromkeys(range(1, 6), 1000.0))
+        seen = healthy_observation(network)
+        wanted = seen.closed.copy()
+        for switch, position in (
+            ("S_1-2", DoublePosition.OPEN),
+            ("S_3-2", DoublePosition.OPEN),
+            ("TIE_1", DoublePosition.CLOSED),
+        ):
+            seen.position[row(network, switch)] = position
+        plain = return_to_normal(network, seen, wanted)
+        assert plain.verdict is Verdict.NORMAL
+        cold = return_to_normal(network, seen, wanted, FlisrSettings(cold_load_factor=1.5))
+        assert cold.verdict is Verdict.NONE
+        assert any("load L0-1 to 11" in why for why in cold.why)
