@@ -77,6 +77,9 @@ def complementary(matrix: Floats, right: Floats, low: Floats, high: Floats) -> F
     """
     n = len(right)
     at: Ints = np.zeros(n, dtype=np.int32)
+    unlimited = _with_limits(matrix, right, low, high, at)
+    if unlimited is None or bool(((low <= unlimited) & (unlimited <= high)).all()):
+        return unlimited
     fewest, patience = n + 1, 3
     for _ in range(50 + 10 * n):
         x = _with_limits(matrix, right, low, high, at)
@@ -98,14 +101,16 @@ def complementary(matrix: Floats, right: Floats, low: Floats, high: Floats) -> F
 
 def _with_limits(matrix: Floats, right: Floats, low: Floats, high: Floats, at: Ints) -> Floats | None:
     """Those ``at`` a limit are there, the others make their equations hold."""
-    x = np.where(at > 0, high, np.where(at < 0, low, 0.0))
     free = np.flatnonzero(at == 0)
-    if len(free):
-        try:
+    try:
+        if len(free) == len(at):
+            x = np.linalg.solve(matrix, right)
+        else:
+            x = np.where(at > 0, high, np.where(at < 0, low, 0.0))
             x[free] = np.linalg.solve(matrix[np.ix_(free, free)], right[free] - matrix[free] @ x)
-        except np.linalg.LinAlgError:
-            return None
-    return x if np.isfinite(x).all() else None
+    except np.linalg.LinAlgError:
+        return None
+    return np.asarray(x) if np.isfinite(x).all() else None
 
 
 def sensitivities(voltages: VoltagesAt, n: int) -> Floats | None:
