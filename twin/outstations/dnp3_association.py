@@ -220,7 +220,7 @@ class Dnp3Association:
         body, events = write_events(wanted, self.outstation.settings.link.max_fragment - HEADER_OCTETS)
         self.buffer.select(events)
         self._on_their_way = events
-        self.is_urgent = any([event.event_class in URGENT_CLASSES for event in events])
+        self.is_urgent = any(event.event_class in URGENT_CLASSES for event in events)
         self._begin_unsolicited(body, now)
 
     def _begin_unsolicited(self, body: bytes, now: SimTime) -> None:

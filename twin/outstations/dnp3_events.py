@@ -84,11 +84,7 @@ class EventBuffer:
 
     def has(self, classes: Iterable[int]) -> bool:
         """Whether an event of one of the classes waits."""
-        waiting = self._waiting
-        for event_class in classes:
-            if waiting[event_class]:
-                return True
-        return False
+        return any(map(self._waiting.__getitem__, classes))
 
     def indications(self) -> Iin:
         """Which classes have events waiting, and whether some were lost; the master is told with these."""

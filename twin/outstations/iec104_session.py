@@ -42,8 +42,8 @@ REPLY: tuple[StationEvent, ...] = ()
 class Iec104OutstationSession:
     """The controlled side of one connection; made by :meth:`Iec104Outstation.open_session`.
 
-    ``owner`` identifies it in the command desk: by its redundancy group, else by its number. ``adopted`` holds events of
-    other sessions that came here while yet others were open that may give the same ones back.
+    ``owner`` identifies it in the command desk: by its redundancy group, else by its number. ``adopted`` holds events
+    of other sessions that came here while yet others were open that may give the same ones back.
     """
 
     def __init__(
