@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
@@ -26,6 +28,9 @@ from twin.timebase import NEVER, SimTime
 from twin.transport.sockets import ListenError
 
 Clock = Callable[[], SimTime]
+ACCEPTED_AT_ONCE, WAITING_TO_BE_ACCEPTED = 16, 1024
+READ_AT_ONCE = 4_096
+"""Octets: a flood from one master must not keep the others waiting for longer than these take to be served."""
 MIN_WAIT_S = 0.001
 MAX_WAIT_S = 60.0
 _log = logging.getLogger(__name__)
@@ -77,6 +82,7 @@ class OutstationServer:
         self._clock = clock
         self._speed = speed
         self._on_refused = on_refused
+        self._inbox = memoryview(bytearray(READ_AT_ONCE))
         self._hosted: dict[str, _Hosted] = {}
 
     async def host(
@@ -96,12 +102,14 @@ class OutstationServer:
             ListenError: the address cannot be listened on.
             TlsSetupError: the certificates cannot be used.
         """
-        hosted = _Hosted(outstation, self._clock, self._speed, access or AccessSettings(), self._on_refused, origin)
+        allowed = access or AccessSettings()
+        hosted = _Hosted(outstation, self._clock, self._speed, allowed, self._on_refused, origin, self._inbox)
         loop = asyncio.get_running_loop()
         try:
             hosted.server = await loop.create_server(
-                lambda: _Connection(hosted), host, port, reuse_address=True, backlog=1024
+                lambda: _Connection(hosted), host, port, reuse_address=True, backlog=ACCEPTED_AT_ONCE
             )
+            _lengthen_queues(hosted.server)
         except OSError as error:
             raise ListenError(outstation.station, host, port, error.strerror or str(error)) from error
         self._hosted[outstation.station] = hosted
@@ -156,8 +164,10 @@ class _Hosted:
         access: AccessSettings,
         on_refused: Callable[[str], None],
         origin: Callable[[int], str] | None,
+        inbox: memoryview,
     ) -> None:
         self.outstation = outstation
+        self.inbox = inbox
         self.origin = origin
         self.clock = clock
         self.speed = speed
@@ -214,8 +224,15 @@ class _Hosted:
         await self.server.wait_closed()
 
 
-class _Connection(asyncio.Protocol):
-    """The TCP connection of one master."""
+def _lengthen_queues(server: asyncio.Server) -> None:
+    """Many may wait to be accepted, though few are in one turn."""
+    for listening in server.sockets:
+        with socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.listen(WAITING_TO_BE_ACCEPTED)
+
+
+class _Connection(asyncio.BufferedProtocol):
+    """The TCP connection of one master. What it sends is read in small parts, with others in between."""
 
     def __init__(self, hosted: _Hosted) -> None:
         self.gone = asyncio.Event()
@@ -271,9 +288,15 @@ class _Connection(asyncio.Protocol):
         self.carry()
         early, self._early = self._early, b""
         if early:
-            self.data_received(early)
+            self._take(early)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._hosted.inbox
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._take(bytes(self._hosted.inbox[:nbytes]))
+
+    def _take(self, data: bytes) -> None:
         """What comes with the last octets of a handshake waits for the session."""
         if self._session is None:
             self._early += data
