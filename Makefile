@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export TWIN_REFERENCE_CASES ?= $(abspath $(wildcard ../shared/reference))
 WORKERS ?= 2
 
-.PHONY: run test check lint types imports install install-dev debian bench fuzz soak lock clean
+.PHONY: run test check lint types imports install install-dev debian bench fuzz soak hunt lock clean
 
 run: install
 	$(BIN)/twin run scenarios/flisr_cigre_mv.yaml $(if $(OUT),--out $(OUT))
@@ -59,6 +59,12 @@ fuzz: install-dev
 SECONDS ?= 3600
 soak: install-dev
 	$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
+
+# the property tests with cases of their own for each seed
+HUNT_SEEDS ?= 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20
+hunt: install-dev
+	for seed in $(HUNT_SEEDS); do $(BIN)/pytest --hypothesis-profile=hunt --hypothesis-seed=$$seed \
+	    tests/unit/solvers tests/unit/network tests/reference/shortcircuit || exit; done
 
 lock: install-dev
 	$(BIN)/uv pip compile --quiet --universal --no-header --no-emit-index-url pyproject.toml -o requirements.lock
