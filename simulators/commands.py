@@ -157,7 +157,7 @@ def run(
 
 
 def _read_snapshot(path: Path | None) -> bytes | None:
-    from simulators.world import SnapshotError
+    from simulators.snapshots import SnapshotError
 
     if path is None:
         return None

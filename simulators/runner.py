@@ -25,7 +25,8 @@ from simulators.clock import OverrunPolicy, Pacer
 from simulators.grid.simulator import GridState
 from simulators.live import check_run
 from simulators.preparation import Preparation, prepare
-from simulators.world import Coupling, Outputs, World, build_world, read_snapshot
+from simulators.snapshots import read_snapshot
+from simulators.world import Coupling, Outputs, World, build_world
 from twin.errors import Blame, ExitCode, TwinError
 from twin.historian import JournalFile, ResultsWriteError, SampleFile, write_json, write_text
 from twin.journal import JournalEntry
