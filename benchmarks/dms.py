@@ -1,6 +1,7 @@
 """Applications of the control room against network size: ``python -m benchmarks.dms [--quick]``.
 
-State estimation: one look of the whole application (image to result with tests, bad data search and observability)
+State estimation: one look of the whole application (image to result with tests, bad data search and observability),
+one in which a switch is reported open that is closed (where telemetry can tell), both
 beside bare estimates of the same measurements by our kernel, power-grid-model and pandapower. Load flow: allocation to
 every meter from half the true demand, beside one bare power flow. The networks are MV Oberrhein, telecontrolled
 throughout, and radial feeders with stations at the heads and at every fiftieth line and expected demand elsewhere.
@@ -13,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -80,6 +82,15 @@ class Telemetry:
         sigma = m.measurements(true, np.ones(m.n, dtype=bool)).sigma / m.factor
         return true + self.rng.normal(size=m.n) * sigma
 
+    def telling_switch(self) -> int | None:
+        """A closed switch that carries enough for telemetry to contradict a report that it is open."""
+        flow = np.abs(at_switches(self.network, self.flow.p_from_kw, self.flow.p_to_kw))
+        power = self.points.kind == K.P_FLOW_KW
+        least = 20.0 * self.points.base_sigma[power]
+        rows = self.points.switch[power][flow[self.points.switch[power]] > least]
+        rows = rows[~self.network.switches.feeder_head[rows] & self.network.switches.normally_closed[rows]]
+        return int(rows[0]) if rows.size else None
+
     def image(self, values: Any) -> Image:
         """As the point database would show it."""
         g = self.network.generators
@@ -136,6 +147,11 @@ def estimation(seen: Telemetry, most_pandapower: int) -> dict[str, float]:
     engines: dict[str, Callable[[int], Any]] = {
         "state estimation": lambda turn: application.run(seen.image(values[turn]))
     }
+    if (wrong := seen.telling_switch()) is not None:
+        turned = seen.position.copy()
+        turned[wrong] = int(DoublePosition.OPEN)
+        other = StateEstimation(network, seen.points, seen.settings)
+        engines["a wrong switch"] = lambda turn: other.run(replace(seen.image(values[turn]), position=turned))
     peers = {"our kernel": ours(network, m), "power-grid-model": grid_model(network, m)}
     if network.nodes.n <= most_pandapower:
         peers["pandapower"] = pandapower(network, m)
