@@ -36,7 +36,7 @@ from twin.protocols.modbus import (
     encode_request,
 )
 
-VECTORS = Path(__file__).parents[1] / "tests/vectors/modbus/exchanges.json"
+VECTORS = Path(__file__).parents[1] / "tests/vectors/modbus/pdus.json"
 FRAMES_AT_ONCE = 8
 CALM_EVERY = 64
 CALM_REQUEST = bytes.fromhex("000700000006010400000002")
