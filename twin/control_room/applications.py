@@ -32,7 +32,7 @@ from twin.errors import TwinError
 from twin.network.model import Network
 from twin.points.model import PointDefinition
 from twin.scada.point_database import SnapshotMismatchError
-from twin.scenario.model import Applications
+from twin.scenario.applications import Applications
 from twin.timebase import NEVER, SimTime
 
 Points = Callable[[Network, Sequence[PointDefinition], Any], Sequence[PointDefinition]]

@@ -16,8 +16,7 @@ from twin.dms.load_flow import LoadFlowSettings
 from twin.dms.load_shedding import LoadSheddingSettings, Window
 from twin.dms.state_estimation import StateEstimationSettings
 from twin.dms.volt_var import Objective, VoltVarSettings
-from twin.scenario.load_shedding import LoadSheddingScenario
-from twin.scenario.model import (
+from twin.scenario.applications import (
     FlisrScenario,
     LoadFlowScenario,
     LoadModelScenario,
@@ -25,6 +24,7 @@ from twin.scenario.model import (
     TopologyScenario,
     VoltVarScenario,
 )
+from twin.scenario.load_shedding import LoadSheddingScenario
 
 
 def load_model_settings(block: LoadModelScenario) -> LoadModelSettings:

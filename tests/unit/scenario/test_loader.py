@@ -11,7 +11,8 @@ from ruamel.yaml import YAML
 from twin.errors import ExitCode
 from twin.points.protocols import PROTOCOLS
 from twin.scenario import ScenarioError, load_scenario, read_scenario, resolved_yaml, schema
-from twin.scenario.model import Applications, Scenario
+from twin.scenario.applications import Applications
+from twin.scenario.model import Scenario
 
 Text = Callable[..., str]
 
