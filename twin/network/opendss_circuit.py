@@ -13,7 +13,18 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from twin.network.model import SwitchKind
-from twin.network.opendss_elements import METRES, Capacitor, Element, Line, LineCode, Load, Source, Transformer, Winding
+from twin.network.opendss_elements import (
+    METRES,
+    Capacitor,
+    Element,
+    Line,
+    LineCode,
+    Load,
+    Source,
+    Transformer,
+    Winding,
+    sequence_matrix,
+)
 from twin.network.opendss_syntax import OpenDssFinding, ValueProblem
 from twin.network.three_phase import ABSENT, EARTH, Complexes
 from twin.network.three_phase_builder import (
@@ -262,7 +273,16 @@ class _Assembler:
 
 
 def source_impedance(source: Source) -> Complexes:
-    """Phase impedances from the three-phase and single-phase short-circuit powers, ohm."""
+    """Phase impedances, as they are given or from the three-phase and single-phase short-circuit powers, ohm.
+
+    Raises:
+        ValueProblem: some of the impedances are given, but not all.
+    """
+    given = [value for value in (source.r1, source.x1, source.r0, source.x0) if value is not None]
+    if given:
+        if len(given) < 4:
+            raise ValueProblem("r1, x1, r0 and x0 have to be given together")
+        return sequence_matrix(complex(given[0], given[1]), complex(given[2], given[3]), 3)
     x1 = source.kv**2 / source.mva_sc3 / math.sqrt(1 + 1 / source.x1r1**2)
     r1 = x1 / source.x1r1
     # |2 Z1 + Z0| = 3 V / I of the single-phase fault, with X0 = R0 * x0r0: a quadratic equation for R0
@@ -271,8 +291,7 @@ def source_impedance(source: Source) -> Complexes:
     c = 4 * (r1**2 + x1**2) - limit**2
     r0 = (-b + math.sqrt(max(b**2 - 4 * a * c, 0.0))) / (2 * a)
     z1, z0 = complex(r1, x1), complex(r0, r0 * source.x0r0)
-    own, mutual = (2 * z1 + z0) / 3, (z0 - z1) / 3
-    return np.asarray(np.full((3, 3), mutual) + (own - mutual) * np.eye(3), dtype=np.complex128)
+    return sequence_matrix(z1, z0, 3)
 
 
 def _winding_ends(transformer: Transformer) -> tuple[tuple[str, Ends], tuple[str, Ends]]:

@@ -298,6 +298,11 @@ class Source(Element):
     mva_sc1: float = 2100.0
     x1r1: float = 4.0
     x0r0: float = 3.0
+    r1: float | None = None
+    x1: float | None = None
+    r0: float | None = None
+    x0: float | None = None
+    """Ohm; all four, or none and the short-circuit powers."""
 
     def set_phases(self, parameter: Parameter) -> None:
         if parameter.whole() != 3:
@@ -396,6 +401,7 @@ PROPERTIES: dict[str, dict[str, Setter]] = {
         "mvasc1": _number("mva_sc1"),
         "x1r1": _number("x1r1"),
         "x0r0": _number("x0r0"),
+        **{name: _number(name) for name in ("r1", "x1", "r0", "x0")},
         "basefreq": _base_frequency,
     },
 }

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from twin.errors import Blame, TwinError
@@ -148,6 +149,9 @@ class _Interpreter:
 
     def _apply(self, kind: str, element: Element, parameters: list[Parameter]) -> None:
         for parameter in parameters:
+            if parameter.name == "like":
+                self._copy(kind, element, parameter)
+                continue
             setter = PROPERTIES[kind].get(parameter.name)
             if setter is None:
                 what = f"the property {parameter.name}" if parameter.name else f"the value {parameter.value}"
@@ -157,6 +161,18 @@ class _Interpreter:
                 setter(element, parameter)
             except ValueProblem as problem:
                 self._find(parameter.place, f"{kind}.{element.name}: {problem}")
+
+    def _copy(self, kind: str, element: Element, parameter: Parameter) -> None:
+        """Everything but the name from another element of the class; what follows changes it."""
+        other = self.circuit.elements[kind].get(parameter.text.lower())
+        if other is None:
+            self._find(
+                parameter.place, f"{kind}.{element.name}: there is no {kind}.{parameter.text.lower()} to be like"
+            )
+            return
+        for field_of in fields(other):
+            if field_of.name not in ("name", "place"):
+                setattr(element, field_of.name, deepcopy(getattr(other, field_of.name)))
 
     def _set(self, statement: Statement) -> None:
         for parameter in statement.parameters:

@@ -187,3 +187,31 @@ def test_source_impedance__gives_the_short_circuit_powers_back() -> None:
     assert 20**2 / abs(z1) == pytest.approx(1000)
     assert 3 * 20**2 / abs(2 * z1 + z0) == pytest.approx(900)
     assert z0.imag / z0.real == pytest.approx(3)
+
+
+def test_loader__makes_an_element_like_another_of_its_class(tmp_path: Path) -> None:
+    network = _load(
+        tmp_path,
+        "New line.l1 bus1=src bus2=b r1=0.1 x1=0.2 r0=0.3 x0=0.6 c1=0 c0=0 length=2 units=km\n"
+        "New load.first bus1=b.1 phases=1 kv=11.5 kw=30 kvar=10 conn=wye vminpu=0.8\n"
+        "New load.second like=first bus1=b.2 kw=40\n",
+    )
+    c = network.consumers
+    assert c.names == ("load.first", "load.second")
+    assert c.p_kw[:, 0].tolist() == [30.0, 0.0]
+    assert c.p_kw[:, 1].tolist() == [0.0, 40.0]
+    assert c.q_kvar.sum(axis=1).tolist() == [10.0, 10.0]
+
+
+def test_loader__says_what_there_is_nothing_like(tmp_path: Path) -> None:
+    line = "New load.second like=first bus1=src"
+    assert _findings(tmp_path, line) == ["toy.dss:2: load.second: there is no load.first to be like"]
+
+
+def test_source_impedance__may_be_given_in_ohm_but_only_as_a_whole(tmp_path: Path) -> None:
+    source = Source("source", Place("toy.dss", 1), r1=0.1, x1=1.0, r0=0.4, x0=2.5)
+    matrix = source_impedance(source)
+    assert matrix[0, 0] - matrix[0, 1] == pytest.approx(0.1 + 1j)  # Z1 = own - mutual, Z0 = own + 2 mutual
+    assert matrix[0, 0] + 2 * matrix[0, 1] == pytest.approx(0.4 + 2.5j)
+    (finding,) = _findings(tmp_path, "Edit vsource.source r1=0.1")
+    assert finding.endswith("r1, x1, r0 and x0 have to be given together")
