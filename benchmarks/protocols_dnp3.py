@@ -377,9 +377,12 @@ if __name__ == "__main__":
     parser.add_argument("--stations", type=int, default=1_000)
     parser.add_argument("--events", type=int, default=EVENTS)
     parser.add_argument("--port", type=int, default=20_003)
-    parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--peer", action="store_true", help="opendnp3's outstations too")
+    parser.add_argument("--quick", action="store_true", help="50 stations and fewer events, for a look")
     parser.add_argument("--field", choices=["own", "opendnp3"])
     given = parser.parse_args()
+    if given.quick:
+        given.stations, given.events = 50, 20_000
     if given.field:
         asyncio.run(field_process(given.field, given.stations, given.port))
     else:
