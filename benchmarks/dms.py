@@ -1,10 +1,13 @@
-"""Applications of the control room against network size: ``python -m benchmarks.dms [--quick]``.
+"""All applications of the control room against network size: ``python -m benchmarks.dms [--quick]``.
 
 State estimation: one look of the whole application (image to result with tests, bad data search and observability),
 one in which a switch is reported open that is closed (where telemetry can tell), both
 beside bare estimates of the same measurements by our kernel, power-grid-model and pandapower. Load flow: allocation to
-every meter from half the true demand, beside one bare power flow. The networks are MV Oberrhein, telecontrolled
-throughout, and radial feeders with stations at the heads and at every fiftieth line and expected demand elsewhere.
+every meter from half the true demand. Topology: what follows from one switch that moves, beside working it all out
+again and pandapower's search for buses without supply. Volt-VAR: one plan with six capacitor banks. FLISR: a plan for
+a fault whose place is known (``benchmarks.flisr`` has more). Load shedding: arming four stages anew, one broken limit,
+and the next block. All beside one bare power flow. The networks are MV Oberrhein, telecontrolled throughout, and radial
+feeders with stations at the heads and at every fiftieth line and expected demand elsewhere.
 All take turns in one process; figures are medians of CPU time, and ratios travel better than milliseconds.
 """
 
@@ -20,14 +23,20 @@ from typing import Any
 
 import click
 import numpy as np
+from pandapower.topology import unsupplied_buses
 
-from benchmarks.engines import SkippedError
+from benchmarks.engines import Case, SkippedError, pandapower_net
+from benchmarks.flisr import plans
 from benchmarks.state_estimation import grid_model, ours, pandapower
 from benchmarks.synthetic import radial
 from twin.derive import derive
 from twin.dms.load_flow import LoadFlow, MeterImage
 from twin.dms.load_model import Demand
+from twin.dms.load_shedding import Feeder, LoadSheddingSettings, Violation, arm, relieve, restore
 from twin.dms.state_estimation import Image, StateEstimation, StateEstimationSettings, measured_points
+from twin.dms.topology import SwitchState, TopologyProcessor
+from twin.dms.volt_var import Inputs, Objective, VoltVarObservation, VoltVarSettings, capacitor
+from twin.dms.volt_var import make_plan as volt_var_plan
 from twin.network import load_network
 from twin.network.model import Network
 from twin.points.model import DoublePosition
@@ -36,6 +45,7 @@ from twin.solvers.state_estimation import MeasurementKind as K
 from twin.solvers.state_estimation import Measurements
 
 ROUNDS = 7
+TIES = 20
 LIMIT_MS = {1_000: 50.0}
 """What an estimation look may take by size."""
 
@@ -173,11 +183,74 @@ def allocation(seen: Telemetry) -> dict[str, float]:
     return in_turns(engines, dict.fromkeys(engines, ROUNDS))
 
 
-def show(n: int, taken: dict[str, float]) -> None:
-    """One line an engine; ratios are to the first."""
-    first = next(iter(taken.values()))
+def topology(network: Network, most_pandapower: int) -> dict[str, float]:
+    """Milliseconds of one operation, of working all out again, and of pandapower's search."""
+    normal = np.where(network.switches.normally_closed, int(SwitchState.CLOSED), int(SwitchState.OPEN)).astype(np.int32)
+    rows = np.flatnonzero(normal == SwitchState.CLOSED)
+    processor = TopologyProcessor(network, normal)
+
+    def operate(turn: int) -> None:
+        states = normal.copy()
+        states[rows[turn % len(rows)]] = int(SwitchState.OPEN)
+        processor.update(states)
+
+    engines: dict[str, Callable[[int], Any]] = {
+        "topology": operate,
+        "topology, all anew": lambda turn: TopologyProcessor(network, normal),
+    }
+    if network.nodes.n <= most_pandapower:
+        net = pandapower_net(Case(network.name, network).flat.network)
+        engines["pandapower search"] = lambda turn: unsupplied_buses(net)
+    return in_turns(engines, dict.fromkeys(engines, ROUNDS))
+
+
+def volt_var(network: Network) -> dict[str, float]:
+    """Milliseconds of one plan with the banks of the network; the limits are such that it has to act."""
+    c, g = network.consumers, network.generators
+    limits = VoltVarSettings(objective=Objective.LOSSES, v_min_pu=0.9, v_max_pu=1.1, max_loading=2.0)
+    seen = VoltVarObservation(
+        t_ms=0,
+        p_kw=c.p_kw,
+        q_kvar=c.q_kvar,
+        generation_kw=g.p_kw,
+        generation_kvar=g.q_kvar,
+        closed=network.switches.normally_closed,
+        controls=tuple(capacitor(network, name, 0) for name in network.shunts.names),
+        inputs=Inputs(network.transformers.tap_position, network.shunts.initial_steps, g.q_kvar),
+    )
+    solver = power_flow(network)
+    engines: dict[str, Callable[[int], Any]] = {
+        "volt-var": lambda turn: volt_var_plan(network, seen, limits, solver=solver)
+    }
+    return in_turns(engines, {"volt-var": 3})
+
+
+def load_shedding(n: int) -> dict[str, float]:
+    """Milliseconds of arming, relief and the next block for feeders of fifty nodes; one in eight exports."""
+    rng = np.random.default_rng(n)
+    p_kw = rng.uniform(20.0, 80.0, max(n // 50, 8)) * np.where(rng.random(max(n // 50, 8)) < 1 / 8, -1.0, 1.0)
+    feeders = [Feeder(f"F{row}", float(kw)) for row, kw in enumerate(p_kw)]
+    off = [Feeder(f.name, 0.0, closed=False, off_since_ms=0, before_kw=max(f.p_kw, 1.0)) for f in feeders[::4]]
+    limits = LoadSheddingSettings()
+    broken = [Violation("T", 100.0, tuple(f.name for f in feeders[::2]), "T is at 110 %.")]
+
+    def look(turn: int) -> None:
+        arm(feeders, limits, rotation=turn, rotate=True)
+        relieve(feeders, broken, limits)
+        restore(off, limits, f_hz=50.0, steady_since_ms=0, now=100_000)
+
+    return in_turns({"load shedding": look}, {"load shedding": ROUNDS})
+
+
+def restoration(network: Network) -> dict[str, float]:
+    """Median milliseconds of FLISR's plans for five faults."""
+    return {"flisr": 1e3 * median(seconds for seconds, _ in plans(network, 5))}
+
+
+def show(n: int, taken: dict[str, float], bare: float) -> None:
+    """One line an application or peer; ratios are to one bare power flow of the same network in the same run."""
     for name, ms in taken.items():
-        print(f"{n:>7,} nodes  {name:<18} {ms:10.2f} ms  {ms / first:8.2f} times")
+        print(f"{n:>7,} nodes  {name:<18} {ms:10.2f} ms  {ms / bare:9.2f} power flows", flush=True)
 
 
 @click.command(help=__doc__)
@@ -189,8 +262,14 @@ def main(quick: bool) -> None:
     for n in (179, 1_000) if quick else (179, 1_000, 10_000):
         seen = Telemetry(load_network("mv_oberrhein") if n == 179 else radial(n))
         taken = estimation(seen, 179 if quick else 1_000)
-        show(n, taken)
-        show(n, allocation(seen))
+        flow = allocation(seen)
+        bare = flow["power flow"]
+        regulated = seen.network if n == 179 else radial(n, banks=6, ties=TIES)
+        taken |= flow | topology(seen.network, 179 if quick else 1_000) | load_shedding(n)
+        if regulated.shunts.n:
+            taken |= volt_var(regulated)
+        taken |= restoration(regulated)
+        show(n, taken, bare)
         late |= taken["state estimation"] > LIMIT_MS.get(n, np.inf)
     raise SystemExit(int(late))
 

@@ -13,8 +13,9 @@ REACH = 60
 FEEDERS = 20
 
 
-def radial(n: int, *, seed: int = 1, ties: int = 0) -> Network:
-    """A busbar and ``n - 1`` nodes below it, about 5 % voltage drop; ``ties`` open lines between random nodes.
+def radial(n: int, *, seed: int = 1, ties: int = 0, banks: int = 0) -> Network:
+    """A busbar and ``n - 1`` nodes below it, about 5 % voltage drop; ``ties`` open lines between random nodes,
+    ``banks`` capacitor banks of three steps, spread evenly.
 
     The head of every feeder and both ends of every fiftieth line have a switch.
     """
@@ -45,6 +46,9 @@ def radial(n: int, *, seed: int = 1, ties: int = 0) -> Network:
             builder.switch(f"S{node}A", SwitchKind.LOAD_BREAK_SWITCH, f"N{parent[node]}", branch=f"L{node}")
             builder.switch(f"S{node}B", SwitchKind.LOAD_BREAK_SWITCH, f"N{node}", branch=f"L{node}")
         builder.consumer(f"C{node}", f"N{node}", p_kw=p_kw[node], q_kvar=0.3 * p_kw[node])
+    for bank in range(banks):
+        at = f"N{(bank + 1) * n // (banks + 1)}"
+        builder.shunt(f"BANK{bank}", at, p_kw=0.0, q_kvar=-0.1 * n / banks, steps=3, initial_steps=0)
     for tie in range(ties):
         one, two = (int(node) for node in rng.choice(np.arange(1, n), 2, replace=False))
         _line(builder, f"T{tie}", one, two, km)
