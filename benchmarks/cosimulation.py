@@ -43,7 +43,8 @@ PEERS = {
     "lightsim2grid": engines.lightsim,
 }
 GENERAL = ("power-grid-model", "lightsim2grid")
-SIMBENCH = ("1-MV-urban--0-sw", "1-MVLV-rural-all-0-sw", "1-MVLV-urban-all-0-sw")
+PUBLISHED = ("1-MV-urban--0-sw", "mv_oberrhein", "1-MVLV-rural-all-0-sw", "1-MVLV-urban-all-0-sw")
+"""Those of SimBench by their codes, and one of pandapower's."""
 SCENARIO = """\
 scenario: 1
 name: co-simulated-step
@@ -234,15 +235,38 @@ def peer_ms(net: Any, steps: int) -> float:
     return median(b - a for a, b in pairwise(Started.at[1:]))
 
 
-def beside_the_peer(code: str, cycles: int, steps: int) -> tuple[int, float, float] | None:
-    """(buses, our cycle, the peer's step) on a SimBench network, CPU milliseconds."""
-    import simbench
+def published(code: str) -> Any:
+    """A published network as pandapower has it."""
+    if code == "mv_oberrhein":
+        import pandapower.networks
 
-    net = simbench.get_simbench_net(code)
+        net = pandapower.networks.mv_oberrhein()
+    else:
+        import simbench
+
+        net = simbench.get_simbench_net(code)
     net.trafo["tap_changer_type"] = "Ratio"
+    return net
+
+
+@dataclass(frozen=True)
+class Beside:
+    """CPU milliseconds of a cycle: ours with ``stations``, ours with none, and the peer's, which has none."""
+
+    buses: int
+    stations: int
+    with_stations_ms: float
+    without_ms: float
+    peer_ms: float
+
+
+def beside_the_peer(code: str, cycles: int, steps: int) -> Beside:
+    """A published network in our world and in the peer's usual wiring."""
+    net = published(code)
     network = load_pandapower(net, name=code, options=LoaderOptions())
-    ticks = run(network, cycles, {})
-    return network.nodes.n, ticks.cycle_ms, peer_ms(net, steps)
+    stations = min(STATIONS, len(derive(network).stations))
+    ours = [run(network, cycles, {}, some).cycle_ms for some in (stations, 0)]
+    return Beside(network.nodes.n, stations, *ours, peer_ms(net, steps))
 
 
 # -- telling ------------------------------------------------------------------------------------------------------
@@ -270,13 +294,13 @@ def main(quick: bool) -> None:
         tell_step(1_000, 120)
         return
     tell_step(10_000, 3_000)
-    for code in SIMBENCH:
-        found = beside_the_peer(code, cycles=300, steps=12)
-        if found is not None:
-            buses, ours, theirs = found
-            print(
-                f"{code}: {buses} buses, ours {ours:.2f} ms, mosaik-pandapower {theirs:.0f} ms: {theirs / ours:.0f} x"
-            )
+    for code in PUBLISHED:
+        b = beside_the_peer(code, cycles=300, steps=12)
+        print(
+            f"{code}: {b.buses} buses, ours {b.with_stations_ms:.2f} ms with {b.stations} stations,"
+            f" {b.without_ms:.2f} ms without, mosaik-pandapower {b.peer_ms:.0f} ms:"
+            f" {b.peer_ms / b.with_stations_ms:.0f} x and {b.peer_ms / b.without_ms:.0f} x"
+        )
 
 
 if __name__ == "__main__":

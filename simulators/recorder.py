@@ -116,7 +116,7 @@ class RecorderSimulator(CycleSimulator):
 
     def _plant_state(self, now: SimTime, grid: GridState, room: ControlRoomState) -> PlantState:
         flow, seen = grid.flow, grid.measurement
-        alive = grid.v_pu[flow.energised]
+        alive = grid.v_pu if flow.energised.all() else grid.v_pu[flow.energised]
         return PlantState(
             t_ms=now,
             closed=grid.closed,

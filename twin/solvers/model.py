@@ -48,30 +48,44 @@ class DeferredResult(PowerFlowResult):
     """A result whose angles and branch quantities are worked out when the first of them is read.
 
     It stays what it was when it was solved, whatever the solver does afterwards. ``later`` gives the fields that are
-    not in ``AT_ONCE``, in their order.
+    not in ``AT_ONCE``, in their order; where ``angles`` gives the angles by themselves, without these.
     """
 
-    __slots__ = ("_later",)
+    __slots__ = ("_angles", "_later")
     _later: Callable[[], Sequence[Any]] | None
+    _angles: Callable[[], Floats] | None
 
-    def __init__(self, v_pu: Floats, energised: Bools, later: Callable[[], Sequence[Any]]) -> None:
+    def __init__(
+        self,
+        v_pu: Floats,
+        energised: Bools,
+        later: Callable[[], Sequence[Any]],
+        angles: Callable[[], Floats] | None = None,
+    ) -> None:
         put = object.__setattr__
         put(self, "v_pu", v_pu)
         put(self, "energised", energised)
         put(self, "_later", later)
+        put(self, "_angles", angles)
 
     def __getattr__(self, name: str) -> Any:
         """Reached only by fields that are not there yet."""
-        later = object.__getattribute__(self, "_later") if name in _DEFERRED else None
+        put, get = object.__setattr__, object.__getattribute__
+        angles = get(self, "_angles") if name in _DEFERRED else None
+        if name == "angle_rad" and angles is not None:
+            put(self, name, angles())
+            return get(self, name)
+        later = get(self, "_later") if name in _DEFERRED else None
         if later is None:
             raise AttributeError(name)
-        for deferred, value in zip(_DEFERRED, later(), strict=True):
-            object.__setattr__(self, deferred, value)
-        object.__setattr__(self, "_later", None)
-        return object.__getattribute__(self, name)
+        for deferred, value in zip(_DEFERRED if angles is None else _BESIDE_ANGLES, later(), strict=True):
+            put(self, deferred, value)
+        put(self, "_later", None)
+        return get(self, name)
 
 
 _DEFERRED = tuple(name for name in PowerFlowResult.__dataclass_fields__ if name not in AT_ONCE)
+_BESIDE_ANGLES = tuple(name for name in _DEFERRED if name != "angle_rad")
 
 
 class PowerFlow(Protocol):

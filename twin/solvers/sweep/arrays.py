@@ -374,11 +374,6 @@ def fresh_demand(flow: Flow) -> Flow:
     return Flow(flow.a, flow.w, flow.y, v, flow.j, s, np.empty_like(flow.s1), np.empty_like(flow.s2))
 
 
-def fresh_phasors(flow: Flow) -> Flow:
-    """The same equations with room of their own for voltages and currents, not cleared."""
-    return flow._replace(v=np.empty_like(flow.v), j=np.empty_like(flow.j))
-
-
 def fresh_currents(flow: Flow, loops: Loops) -> tuple[Flow, Loops]:
     """The same equations and voltages with room of their own for currents, not cleared."""
     own = flow._replace(j=np.empty_like(flow.j))

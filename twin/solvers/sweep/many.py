@@ -10,7 +10,7 @@ from twin.solvers.sweep.arrays import Branches, Demand, Drops, Flow, Grid, Loops
 from twin.solvers.sweep.compiling import compiled, inner
 from twin.solvers.sweep.elimination import eliminate
 from twin.solvers.sweep.ordering import SOLVABLE, order
-from twin.solvers.sweep.reporting import report
+from twin.solvers.sweep.reporting import angles_radial, report_meshed, report_radial
 
 _solve_meshed, _solve_radial = meshed.solve, radial.solve
 
@@ -61,7 +61,7 @@ def solve_block(
             grid, tree, flow, drops, loops, state, demand, tolerance_pu, limit, least_v_pu, v_pu[r], energised[r]
         )
         if solved[r] and at_branches.shape[0] > 0:
-            report(grid, branches, tree, flow, loops, state, angle_rad[r], at_branches[r])
+            _report(grid, branches, tree, flow, drops, loops, state, angle_rad[r], at_branches[r])
 
 
 @inner
@@ -110,6 +110,25 @@ def _solve(
             energised,
         )
     )
+
+
+@inner
+def _report(
+    grid: Grid,
+    branches: Branches,
+    tree: Tree,
+    flow: Flow,
+    drops: Drops,
+    loops: Loops,
+    state: Floats,
+    angle_rad: Floats,
+    at_branches: Floats,
+) -> None:
+    if tree.size[1] > 0:
+        report_meshed(grid, branches, tree, flow, loops, angle_rad, at_branches)
+    else:
+        angles_radial(grid, tree, flow.a, flow.w, state, flow.v, angle_rad)
+        report_radial(grid, branches, tree, flow.y, drops.given, state, at_branches)
 
 
 @inner

@@ -29,7 +29,6 @@ _REASONS = {
     ordering.CONFLICTING_SOURCES: "sources of different voltages are joined without an impedance",
 }
 _BRANCH_RESULTS = 7
-_NO_STATE = np.empty((3, 0))
 _NOT_CONVERGED = "the sweep found no voltages"
 _HELD_VOLTAGES = f"generating units hold more than {MOST_HELD} voltages"
 _OFF_THE_CLOCK = "transformers shift phases by other angles than clock numbers"
@@ -93,8 +92,7 @@ class SweepPowerFlow(CompiledPowerFlow["_Case"]):
                 return _NOT_CONVERGED
         elif reason := self._hold(case, solve, v_pu, fed):
             return reason
-        grid, branches = self._grid, self._branches
-        return DeferredResult(v_pu, energised, lambda: _report(grid, branches, held, solution, fed))
+        return _result(self._grid, self._branches, held, solution, v_pu, energised, fed)
 
     def _solve(self, held: _Held, solution: _Solution, v_pu: Floats, energised: Bools, demand: arrays.Demand) -> bool:
         """Write the voltages at this demand; False if there are none."""
@@ -140,19 +138,44 @@ class SweepPowerFlow(CompiledPowerFlow["_Case"]):
         return ""
 
 
-def _report(
-    grid: arrays.Grid, branches: arrays.Branches, held: _Held, solution: _Solution, generation_kvar: Floats
-) -> Sequence[Any]:
-    """Angles, branch quantities and reactive power, in the order of the fields of a result."""
-    loops, state = held.loops, _NO_STATE
+def _result(
+    grid: arrays.Grid,
+    branches: arrays.Branches,
+    held: _Held,
+    solution: _Solution,
+    v_pu: Floats,
+    energised: Bools,
+    generation_kvar: Floats,
+) -> DeferredResult:
+    """A result that works out later what is asked for."""
+    tree, n_branches = held.tree, len(branches.z)
+
+    def fed() -> Floats:
+        return np.where(tree.position[grid.generator_node] > 0, generation_kvar, 0.0)
+
     if isinstance(solution, arrays.Flow):
-        flow, loops = arrays.fresh_currents(solution, loops)
-    else:
-        flow, state = arrays.fresh_phasors(held.flow), solution
-    angle_rad, at_branches = np.empty(len(held.tree.position)), np.empty((_BRANCH_RESULTS, len(branches.z)))
-    reporting.report(grid, branches, held.tree, flow, loops, state, angle_rad, at_branches)
-    fed = np.where(held.tree.position[grid.generator_node] > 0, generation_kvar, 0.0)
-    return (angle_rad, *at_branches, fed)
+        meshed_flow = solution
+
+        def all_quantities() -> Sequence[Any]:
+            flow, loops = arrays.fresh_currents(meshed_flow, held.loops)
+            angle_rad, out = np.empty(len(v_pu)), np.empty((_BRANCH_RESULTS, n_branches))
+            reporting.report_meshed(grid, branches, tree, flow, loops, angle_rad, out)
+            return (angle_rad, *out, fed())
+
+        return DeferredResult(v_pu, energised, all_quantities)
+    state = solution
+
+    def quantities() -> Sequence[Any]:
+        out = np.empty((_BRANCH_RESULTS, n_branches))
+        reporting.report_radial(grid, branches, tree, held.flow.y, held.drops.given, state, out)
+        return (*out, fed())
+
+    def angles() -> Floats:
+        angle_rad, v = np.empty(len(v_pu)), np.empty_like(held.flow.v)
+        reporting.angles_radial(grid, tree, held.flow.a, held.flow.w, state, v, angle_rad)
+        return angle_rad
+
+    return DeferredResult(v_pu, energised, quantities, angles)
 
 
 class _Held:

@@ -172,10 +172,8 @@ def _magnitudes(
 
 
 @inner
-def phasors(
-    parent: Positions, idle: Complexes, w: Complexes, state: Floats, v: Complexes, j: Complexes, n: int
-) -> None:
-    """Voltages and the currents of the demand below each branch, as :mod:`twin.solvers.sweep.meshed` has them."""
+def phasors(parent: Positions, idle: Complexes, w: Complexes, state: Floats, v: Complexes, n: int) -> None:
+    """The voltages of a solution, by position."""
     m, p, q = state[0], state[1], state[2]
     v[0] = 1.0
     for i in range(1, n + 1):
@@ -185,6 +183,4 @@ def phasors(
         above = v[parent[i]]
         v[i] = lower * above * (1.0 / (above.real * above.real + above.imag * above.imag))
     for i in range(1, n + 1):
-        current = complex(p[i], q[i]) * v[i] * idle[i].conjugate()
         v[i] *= idle[i]
-        j[i] = current * (1.0 / (v[i].real * v[i].real + v[i].imag * v[i].imag))

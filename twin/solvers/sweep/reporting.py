@@ -19,29 +19,69 @@ ARCTANGENT_LIMIT = 0.66
 
 
 @compiled
-def report(
-    grid: Grid,
-    branches: Branches,
-    tree: Tree,
-    flow: Flow,
-    loops: Loops,
-    state: Floats,
-    angle_rad: Floats,
-    at_branches: Floats,
+def report_meshed(
+    grid: Grid, branches: Branches, tree: Tree, flow: Flow, loops: Loops, angle_rad: Floats, at_branches: Floats
 ) -> None:
     """Angles, and by branch P (kW), Q (kvar) and I (A) at the from end, the same at the to end, and the loading.
 
-    The solution is in ``state`` where there are no loops, and ``flow`` is room; otherwise voltages and demand are in
-    ``flow``. Currents and those of the loops are worked out anew.
+    ``flow`` holds the voltages and the demand of a solution; its currents and those of the loops are worked out anew.
     """
-    if tree.size[1] == 0:
-        phasors(tree.parent, flow.a, flow.w, state, flow.v, flow.j, tree.size[0])
-    else:
-        draw(Spine(tree.size, tree.position, tree.parent), flow, loops)
+    draw(Spine(tree.size, tree.position, tree.parent), flow, loops)
     add_shunt_currents(flow.y, flow.v, flow.j, tree.size[0])
     trace(grid, tree)
     _report_angles(tree, flow.v, angle_rad)
     _report_branches(grid, branches, tree, flow, loops, at_branches)
+
+
+@compiled
+def report_radial(
+    grid: Grid, branches: Branches, tree: Tree, y: Complexes, given: Floats, state: Floats, out: Floats
+) -> None:
+    """The branch quantities of :func:`report_meshed` where there are no loops, from powers alone.
+
+    The current down a branch times the conjugate voltage at its lower end is what the network below draws there; at the
+    upper end the series losses come on top, and at both the branch's own shunt.
+    """
+    m, p, q, v_idle, cosine, sine = state[0], state[1], state[2], given[0], given[1], given[2]
+    p_from, q_from, i_from, p_to, q_to, i_to = out[0], out[1], out[2], out[3], out[4], out[5]
+    position, child, from_on, to_on = tree.position, tree.child, tree.from_on, tree.to_on
+    branch_from, branch_to, half, z_of = grid.branch_from, grid.branch_to, branches.half, branches.z
+    per_ratio_of, ratio_of = branches.per_ratio, branches.ratio
+    for b in range(out.shape[1]):
+        one, two = position[branch_from[b]], position[branch_to[b]]
+        per_ratio = per_ratio_of[b]
+        v_one = m[one] * (v_idle[one] * v_idle[one]) if one != 0 else 1.0
+        v_two = m[two] * (v_idle[two] * v_idle[two]) if two != 0 else 1.0
+        per_both = 1.0 / (v_one * v_two)  # one division for all that follow
+        per_one, per_two = per_both * v_two, per_both * v_one
+        v_seen = v_one * (per_ratio * per_ratio)
+        s_one, s_two = 0j, 0j
+        below = child[b]
+        if below > 0:
+            down = below == two
+            squared, per_squared = (v_two, per_two) if down else (v_one, per_one)
+            z = z_of[b] if down else z_of[b] * (ratio_of[b] * ratio_of[b])
+            drawn = y[below] * squared + complex(p[below], q[below]) * complex(cosine[below], -sine[below])
+            sent = drawn + z.conjugate() * ((drawn.real * drawn.real + drawn.imag * drawn.imag) * per_squared)
+            s_one = half[b] * v_seen + (sent if down else -drawn)
+            s_two = half[b] * v_two + (-drawn if down else sent)
+        elif from_on[b] and not to_on[b] and one != 0:
+            s_one = branches.open_end[b] * v_seen
+        elif to_on[b] and not from_on[b] and two != 0:
+            s_two = branches.open_end[b] * v_two
+        p_from[b], q_from[b] = s_one.real * BASE_KVA, -s_one.imag * BASE_KVA
+        p_to[b], q_to[b] = s_two.real * BASE_KVA, -s_two.imag * BASE_KVA
+        i_from[b] = (s_one.real * s_one.real + s_one.imag * s_one.imag) * per_one
+        i_to[b] = (s_two.real * s_two.real + s_two.imag * s_two.imag) * per_two
+    _report_currents(grid, i_from, i_to, out[6])
+
+
+@compiled
+def angles_radial(grid: Grid, tree: Tree, a: Complexes, w: Complexes, state: Floats, v: Complexes, out: Floats) -> None:
+    """Angles where there are no loops; ``v`` is room."""
+    phasors(tree.parent, a, w, state, v, tree.size[0])
+    trace(grid, tree)
+    _report_angles(tree, v, out)
 
 
 @inner
@@ -113,6 +153,12 @@ def _report_branches(grid: Grid, branches: Branches, tree: Tree, flow: Flow, loo
         p_to[b], q_to[b] = s_two.real * BASE_KVA, s_two.imag * BASE_KVA
         i_from[b] = i_one.real * i_one.real + i_one.imag * i_one.imag
         i_to[b] = i_two.real * i_two.real + i_two.imag * i_two.imag
+    _report_currents(grid, i_from, i_to, loading)
+
+
+@inner
+def _report_currents(grid: Grid, i_from: Floats, i_to: Floats, loading: Floats) -> None:
+    """Currents and loading from squared currents per unit."""
     for b in range(loading.size):
         i_from[b] = math.sqrt(i_from[b]) * grid.i_from_a[b]
         i_to[b] = math.sqrt(i_to[b]) * grid.i_to_a[b]
