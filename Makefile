@@ -64,7 +64,7 @@ soak: install-dev
 HUNT_SEEDS ?= 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20
 hunt: install-dev
 	for seed in $(HUNT_SEEDS); do $(BIN)/pytest --hypothesis-profile=hunt --hypothesis-seed=$$seed \
-	    tests/unit/solvers tests/unit/network tests/reference/shortcircuit || exit; done
+	    tests/unit/solvers tests/unit/network tests/unit/dms tests/unit/control_room tests/reference/shortcircuit || exit; done
 
 lock: install-dev
 	$(BIN)/uv pip compile --quiet --universal --no-header --no-emit-index-url pyproject.toml -o requirements.lock

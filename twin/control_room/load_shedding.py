@@ -34,7 +34,7 @@ BY_FREQUENCY, BY_LIMIT, BY_CLOCK = "frequency", "limit", "clock"
 DAY_MS = 86_400_000
 
 ANSWERS_FOR_MS = 120_000
-"""A feeder that opens within this time after load shedding has asked for it was opened by load shedding."""
+"""A feeder that opens within this time after its plan was last seen to wait or run was opened by load shedding."""
 
 SPARED_MS = 600_000
 """A feeder head that did not operate is left alone for this long."""
@@ -139,6 +139,7 @@ class LoadSheddingDesk(CyclicDesk):
 
     def _follow_feeders(self, now: SimTime) -> None:
         """Who was shed since the last look, and who is back."""
+        self._follow_asked(now)
         for name in self._plant.rows:
             closed = self._plant.closed(name)
             if closed:
@@ -151,6 +152,16 @@ class LoadSheddingDesk(CyclicDesk):
             elif closed is False and name in self._off and self._plant.protection_acted(name):
                 del self._off[name]  # it came back and tripped for a fault between two looks
         self._opening = {name: asked for name, asked in self._opening.items() if name not in self._off}
+
+    def _follow_asked(self, now: SimTime) -> None:
+        """A plan that waits or runs goes on asking for its feeders to open; one that is turned down asks no more."""
+        course = self.host.plans.course(self._plan_id)
+        mine = {step.equipment for step in course.steps} if course else set()
+        if course and course.state is PlanState.REJECTED:
+            self._opening = {name: asked for name, asked in self._opening.items() if name not in mine}
+        elif course and course.state in (PlanState.WAITING, PlanState.RUNNING):
+            for name in mine & self._opening.keys():
+                self._opening[name] = (self._opening[name][0], now)
 
     def _follow_closed(self, name: str, now: SimTime) -> None:
         if off := self._off.pop(name, None):
@@ -175,7 +186,7 @@ class LoadSheddingDesk(CyclicDesk):
         if self._plant.value(name, "ufls_trip") == 1.0:
             return BY_FREQUENCY
         reason, asked_ms = self._opening.get(name, ("", NEVER))
-        return reason if now - asked_ms <= ANSWERS_FOR_MS else ""
+        return reason if now - asked_ms <= ANSWERS_FOR_MS + self._period_ms else ""
 
     def _follow_frequency(self, f_hz: float | None, now: SimTime) -> None:
         limits = self._settings.limits

@@ -203,6 +203,13 @@ class PlanDesk:
                 course.retry_at = NEVER
                 self._request(course, now)
 
+    def ask_again(self, now: SimTime) -> None:
+        """Ask for the present step of every running plan again, of another path than the one that was asked first."""
+        for course in list(self._courses.values()):
+            if course.state is PlanState.RUNNING:
+                course.retry_at = NEVER
+                self._request(course, now)
+
     def next_event(self) -> SimTime:
         """When :meth:`step` has something to do."""
         return min((course.retry_at for course in self._courses.values()), default=NEVER)

@@ -1,8 +1,9 @@
 """Study mode: a branch of the live state on which applications run and plans are played through.
 
 It begins with the positions, measurements, tags and applications of the control room at that moment. What happens in
-it touches neither the control room nor a station, and its journal is its own. Plans always wait to be approved;
-approved, their steps move the switches, taps and banks of the branch at once.
+it touches neither the control room nor a station, and its journal is its own. New plans always wait to be approved;
+approved, their steps move the switches, taps, banks and set points of the branch at once. A plan that is under way in
+the control room goes on to its end at the first thing that is asked of the branch.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Study:
         self._path = _StudyPath(self.database, live.definitions)
         self.plans = PlanDesk(self._path, self.journal.append)
         self.plans.restore(live.plans.snapshot())
+        self._goes_on = True
         self.host = Host(
             live.network,
             live.definitions,
@@ -79,12 +81,14 @@ class Study:
     def step(self, now: SimTime) -> None:
         """Let the applications see the branch as it stands at ``now``, and do what is due."""
         self.now = now
+        self._go_on()
         self.watch.follow()
         self.desks.follow(now)
         self.desks.step(now)
 
     def run(self, application: str) -> None:
         """Let one application look at the branch now."""
+        self._go_on()
         self.watch.follow()
         desk = self.desks[application]
         desk.follow(self.now)
@@ -93,8 +97,18 @@ class Study:
 
     def approve(self, plan_id: str) -> None:
         """Play a waiting plan (or ``all``) through: its switches move in the branch."""
-        self._path.now = self.now
+        self._go_on()
         self.plans.approve(plan_id, self.now)
+        self._play()
+
+    def _go_on(self) -> None:
+        """Once: the plans under way ask for their present step here; the command that the live path has stays there."""
+        if self._goes_on:
+            self._goes_on = False
+            self.plans.ask_again(self.now)
+            self._play()
+
+    def _play(self) -> None:
         while outcomes := self._path.take_outcomes():
             self.plans.on_outcomes(outcomes, self.now)
         self.watch.follow()
@@ -106,7 +120,6 @@ class _StudyPath:
 
     database: PointDatabase
     definitions: Sequence[PointDefinition]
-    now: SimTime = 0
 
     def __post_init__(self) -> None:
         self._outputs = {d.name: d for d in self.definitions if d.kind.is_output}
@@ -128,7 +141,8 @@ class _StudyPath:
     ) -> int:
         """Move the switch, tap changer, bank or set point of the branch.
 
-        Voltages measured before a regulating device moved are those of another state: they are not topical any more.
+        A generating unit delivers what it is set to. Voltages measured before a regulating device moved are those of
+        another state: they are not topical any more.
         """
         if target not in self._outputs:
             raise UnknownOutputError(target)
@@ -138,7 +152,10 @@ class _StudyPath:
             _write(self.database, output.feedback, self.database.value(output.feedback) + value, now)
         else:
             _write(self.database, output.feedback, value, now)
-        if output.quantity != "operate":
+        delivered = f"{output.equipment}.{output.quantity.removeprefix('set_')}"
+        if output.kind is PointKind.SETPOINT and delivered in self.database:
+            _write(self.database, delivered, value, now)
+        if output.kind in (PointKind.STEP_COMMAND, PointKind.SETPOINT):
             for name in self._voltages:
                 _write(self.database, name, self.database.value(name), now, Quality.NOT_TOPICAL)
         request = CommandRequest(

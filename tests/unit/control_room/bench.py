@@ -23,7 +23,7 @@ from twin.network.model import Network, SwitchKind
 from twin.network.topology import Topology
 from twin.outstations.in_process import InProcessOutstation
 from twin.outstations.model import StationCommand
-from twin.points.model import DoublePosition, PointKind, Quality, Sample
+from twin.points.model import DoublePosition, PointDefinition, PointKind, Quality, Sample
 from twin.timebase import NEVER
 
 OPEN, CLOSED, BETWEEN = DoublePosition.OPEN, DoublePosition.CLOSED, DoublePosition.INTERMEDIATE
@@ -99,14 +99,26 @@ class Bench:
 
     def drive(self) -> None:
         for command in [command for at, command in self.moving if at <= self.now]:
-            switch, station = self.point[command.point].equipment, self.outstations[command.station]
-            if switch not in self.jammed:
-                self.operated.append((switch, "close" if command.value == CLOSED else "open"))
-                self.tell(f"{switch}.position", command.value)
-                if command.value == CLOSED and f"{switch}.trip" in self.point:
-                    self.tell(f"{switch}.trip", 0.0)
-            station.finished(command.ticket, switch not in self.jammed, self.now)
+            output, station = self.point[command.point], self.outstations[command.station]
+            if output.equipment not in self.jammed:
+                self._act(output, command.value)
+            station.finished(command.ticket, output.equipment not in self.jammed, self.now)
         self.moving = [row for row in self.moving if row[0] > self.now]
+
+    def _act(self, output: PointDefinition, value: float) -> None:
+        """A switch moves, a mechanism takes a step, a set point or an arming is taken over."""
+        name = output.equipment
+        if output.quantity != "operate":
+            present = self.room.front_end.database.value(output.feedback)
+            self.operated.append((name, output.quantity))
+            self.tell(output.feedback, present + value if output.kind is PointKind.STEP_COMMAND else value)
+            if f"{name}.q_kvar" in self.point and output.kind is PointKind.SETPOINT:
+                self.tell(f"{name}.q_kvar", value)
+            return
+        self.operated.append((name, "close" if value == CLOSED else "open"))
+        self.tell(f"{name}.position", value)
+        if value == CLOSED and f"{name}.trip" in self.point:
+            self.tell(f"{name}.trip", 0.0)
 
     def tell(self, point: str, value: float, *, quality: Quality = Quality.GOOD, t_ms: int | None = None) -> None:
         """A station reports a new value."""

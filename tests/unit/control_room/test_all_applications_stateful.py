@@ -317,7 +317,6 @@ Fuzz.TestCase.settings = settings(
     max_examples=12,
     stateful_step_count=10,
     deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
 TestAllApplicationsUnderRandomEvents = Fuzz.TestCase

@@ -125,7 +125,6 @@ Fuzz.TestCase.settings = settings(
     max_examples=12,
     stateful_step_count=8,
     deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
 TestFlisrUnderRandomEvents = Fuzz.TestCase
