@@ -17,13 +17,15 @@ from twin.dms.load_estimate import HeadMeasurements
 from twin.network.model import Bools, Floats, Ints, Network
 from twin.points.model import DoublePosition, PointDefinition, Quality
 from twin.scada.point_database import PointDatabase
-from twin.scada.tags import BLOCKED_ACTIONS, SwitchAction, TagBoard
+from twin.scada.tags import BLOCKED_ACTIONS, SwitchAction, TagBoard, TagKind
 from twin.timebase import SimTime
 
 INDICATION_SLACK_MS = 2_000
 """How long before the trip an indication may have come and still belong to its fault."""
 
 NOT_DISTURBED = -1
+
+_FORBIDS_OPENING = tuple(kind for kind, actions in BLOCKED_ACTIONS.items() if SwitchAction.OPEN in actions)
 
 UNUSABLE = int(Quality.INVALID | Quality.NOT_TOPICAL | Quality.BLOCKED)
 
@@ -185,12 +187,12 @@ class NetworkWatch:
             fault_reverse=fresh_reverse,
             indication_valid=forward.good() & reverse.good() & ~stale,
             remote=self._remote & ((quality & UNUSABLE) == 0),
-            blocked=self._local.is_set() | self._forbidden(SwitchAction.OPEN),
+            blocked=self._local.is_set() | self._tagged(*_FORBIDS_OPENING),
             p_kw=p_kw,
             q_kvar=q_kvar,
             generation_kw=self.network.generators.p_kw.copy(),
             generation_kvar=self.network.generators.q_kvar.copy(),
-            hold_off=self._forbidden(SwitchAction.CLOSE) & ~self._forbidden(SwitchAction.OPEN),
+            hold_off=self._tagged(TagKind.HOLD_OFF),
             fault_phase_a=np.stack([_recorded(points, since) for points in self._fault_phase_a], axis=1),
             fault_x_ohm=_recorded(self._fault_x_ohm, since),
             v_pu=self._v_kv.values() / self.network.nodes.v_nominal_kv,
@@ -202,14 +204,12 @@ class NetworkWatch:
         shed: Bools = self._under_frequency.is_set() & is_open
         return shed
 
-    def _forbidden(self, action: SwitchAction) -> Bools:
-        """Switches with a tag that forbids ``action``."""
+    def _tagged(self, *kinds: TagKind) -> Bools:
+        """Switches with a tag of one of these kinds, whatever else hangs there."""
         row_of = {name: row for row, name in enumerate(self.network.switches.names)}
-        forbidden = np.zeros(self.network.switches.n, dtype=np.bool_)
-        for tag in self._tags.tags:
-            if tag.switch in row_of and action in BLOCKED_ACTIONS[tag.kind]:
-                forbidden[row_of[tag.switch]] = True
-        return forbidden
+        tagged = np.zeros(self.network.switches.n, dtype=np.bool_)
+        tagged[[row_of[tag.switch] for tag in self._tags.tags if tag.switch in row_of and tag.kind in kinds]] = True
+        return tagged
 
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-able data."""

@@ -14,6 +14,7 @@ from control_room_bench import CLOSED, NEVER, OPEN, SETTLE_MS, STEP_MS, Bench, n
 from twin.derive import DeriveOptions
 from twin.links.model import SessionEvent, SessionState
 from twin.network.builder import NetworkBuilder
+from twin.scada.tags import TagKind
 
 FULL = ["open S1", "open S2", "close CB_1", "close TIE"]
 
@@ -352,6 +353,13 @@ class TestLiveLineWork:
         faulted(bench).run(60_000)
         assert ("TIE", "close") not in bench.operated
         assert any("S3 bears a hold-off tag" in sentence for sentence in bench.plans()[0].data["why"])
+
+    @pytest.mark.parametrize("kind", [TagKind.CAUTION_NOTICE, TagKind.DO_NOT_OPERATE])
+    def test_flisr__heeds_a_hold_off_tag_beside_another_tag(self, bench: Bench, kind: TagKind) -> None:
+        bench.room.front_end.tags.place("S3", kind, "anna", "works", bench.now)
+        bench.room.operator({"hold_off": "S3"}, bench.now)
+        faulted(bench).run(60_000)
+        assert ("TIE", "close") not in bench.operated
 
 
 class TestAnotherFault:

@@ -189,6 +189,9 @@ class TestOperability:
         bench.room.front_end.tags.place("S2", TagKind.HOLD_OFF, "anna", "live-line work", bench.now)
         seen = observe(bench)
         assert (names(bench, seen.blocked), names(bench, seen.held_off)) == ([], ["S2"])
+        bench.room.front_end.tags.place("S2", TagKind.DO_NOT_OPERATE, "ben", "works", bench.now)
+        seen = observe(bench)
+        assert (names(bench, seen.blocked), names(bench, seen.held_off)) == (["S2"], ["S2"])
 
     def test_local_control__blocks_the_switch(self, bench: Bench) -> None:
         told(bench, ("CB_2.local", 1.0))
