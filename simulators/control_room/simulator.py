@@ -56,6 +56,7 @@ class ControlRoomSimulator(CycleSimulator):
             ]
         )
         self._calculated = _CalculatedValues(room.front_end.database, [point.name for point in names.calculated])
+        self._seen: tuple[int, Any, Any] = (-1, None, None)
         self.tokens_again: list[Handover] = []
 
     def cycle(self, now: SimTime, received: dict[str, Any]) -> dict[str, Any]:
@@ -68,8 +69,9 @@ class ControlRoomSimulator(CycleSimulator):
             self._links.accept(received["tokens_up"])
             events = self._links.advance(now)
         self._room.step(events, now)
-        with self.context.stopwatch.watch("protocol"):
-            self._links.flush(now, self._room.front_end.take_addressed())
+        if addressed := self._room.front_end.take_addressed():
+            with self.context.stopwatch.watch("protocol"):
+                self._links.flush(now, addressed)
         tokens = self._links.take_handovers()
         return {
             "tokens_down": tokens,
@@ -98,9 +100,13 @@ class ControlRoomSimulator(CycleSimulator):
             self._room.call(data["node"], data["text"], now)
 
     def _state(self) -> ControlRoomState:
-        position = self._room.positions()
-        seen = np.where(self._plant_row >= 0, position[self._plant_row], int(DoublePosition.INTERMEDIATE))
-        return ControlRoomState(position=seen, calculated=self._calculated.read(), **self._room.counts())
+        revision = self._room.front_end.database.revision
+        if revision != self._seen[0]:  # the image is read only where something was written
+            position = self._room.positions()
+            seen = np.where(self._plant_row >= 0, position[self._plant_row], int(DoublePosition.INTERMEDIATE))
+            self._seen = revision, seen, self._calculated.read()
+        _, seen, calculated = self._seen
+        return ControlRoomState(position=seen, calculated=calculated, **self._room.counts())
 
     def finalize(self) -> None:
         """Hang up everywhere."""

@@ -55,6 +55,7 @@ class DeviceKernel:
 
     def __init__(self, now: SimTime = 0) -> None:
         self._env = simpy.Environment(initial_time=now)
+        self._now = now
         self._handlers: dict[str, TimerHandler] = {}
         self._pending: dict[int, Timer] = {}
         self._last_handle = NO_TIMER
@@ -63,7 +64,7 @@ class DeviceKernel:
     @property
     def now(self) -> SimTime:
         """The present time, ms."""
-        return int(self._env.now)
+        return self._now
 
     def register(self, device: str, handler: TimerHandler) -> None:
         """Make ``device`` known; ``handler`` is called for each of its timers."""
@@ -91,11 +92,9 @@ class DeviceKernel:
 
     def advance(self, to_ms: SimTime) -> None:
         """Run every timer due by ``to_ms`` (inclusive), then stand at ``to_ms``."""
-        if self.next_due() <= to_ms:
-            while self._env.peek() <= to_ms:
-                self._env.step()
-        if to_ms > self.now:
-            self._env.run(until=to_ms)
+        while self._env.peek() <= to_ms:
+            self._env.step()
+        self._now = max(self._now, int(to_ms))  # the environment's own clock stands at its last timer
 
     def next_due(self) -> SimTime:
         """When the next timer is due; ``NEVER`` if none is pending."""
@@ -118,7 +117,8 @@ class DeviceKernel:
         Raises:
             UnknownDeviceError: a timer belongs to a device that is not registered.
         """
-        self._env = simpy.Environment(initial_time=state["now_ms"])
+        self._now = int(state["now_ms"])
+        self._env = simpy.Environment(initial_time=self._now)
         self._pending = {}
         self._last_handle = state["last_handle"]
         for row in state["timers"]:
@@ -129,7 +129,7 @@ class DeviceKernel:
         if timer.device not in self._handlers:
             raise UnknownDeviceError(timer.device)
         self._pending[timer.handle] = timer
-        due = simpy.Timeout(self._env, timer.at_ms - self.now, timer.handle)
+        due = simpy.Timeout(self._env, timer.at_ms - self._env.now, timer.handle)
         due.callbacks.append(self._fire)
         if self._next_due is not None:
             self._next_due = min(self._next_due, timer.at_ms)
@@ -139,4 +139,5 @@ class DeviceKernel:
         if timer is None:  # cancelled meanwhile
             return
         self._next_due = None
+        self._now = timer.at_ms
         self._handlers[timer.device](timer.timer, timer.payload, timer.at_ms)

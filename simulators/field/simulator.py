@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from simulators.actions import Action
 from simulators.cycle import CycleSimulator, RunContext
 from simulators.field.bank import FieldBank
@@ -83,8 +85,9 @@ class FieldSimulator(CycleSimulator):
         self._started = False
 
     def cycle(self, now: SimTime, received: dict[str, Any]) -> dict[str, Any]:
-        with self.context.stopwatch.watch("protocol"):
-            self._stations.accept(received.get("tokens_down") or ())
+        if tokens := received.get("tokens_down"):
+            with self.context.stopwatch.watch("protocol"):
+                self._stations.accept(tokens)
         self._advance(now)
         for action in received.get("actions", ()):
             self._act(action, now)
@@ -131,19 +134,21 @@ class FieldSimulator(CycleSimulator):
                     self._stations.finished(*owner, success, at)
 
     def _results(self) -> dict[str, Any]:
-        closed = self._bank.closed
-        regulation = self._bank.regulation.settings()
-        changed = not (closed == self._closed).all() or regulation != self._regulation
-        self._closed, self._regulation = closed, regulation
+        closed, regulation = self._bank.closed, self._bank.regulation.settings()
+        switched, regulated = not np.array_equal(closed, self._closed), regulation != self._regulation
+        if switched:  # while nothing changes, the grid is given the same objects
+            self._closed = closed
+        if regulated:
+            self._regulation = regulation
         journal = self._bank.take_journal()
         self._bank.take_closings()
         return {
-            "closed": closed,
+            "closed": self._closed,
             "closings": [_closing(entry) for entry in journal if _is_closing(entry)],
-            "regulation": regulation,
+            "regulation": self._regulation,
             "tokens_up": self._stations.take_handovers(),
             "field_wanted": min(self._bank.next_event_ms(), self._bank.next_wanted_ms(), self._stations.next_wanted()),
-            "field_changed": changed,
+            "field_changed": switched or regulated,
             "field_journal": [*journal, *self._stations.take_journal()],
         }
 

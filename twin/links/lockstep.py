@@ -138,6 +138,8 @@ class LockstepLinks:
         for station in self._times.due(now):
             self._touched(station).advance(now)
         asked = {**self._spoke_before, **self._spoke}
+        if not asked:
+            return []
         return [event for name, line in self._lines.items() if name in asked for event in line.session.take_events()]
 
     def flush(self, now: SimTime, addressed: Iterable[str] | None = None) -> None:
@@ -157,6 +159,8 @@ class LockstepLinks:
         """The barrier tokens for the field."""
         asked = {**self._spoke_before, **self._spoke}
         self._spoke_before, self._spoke = self._spoke, {}
+        if not asked:
+            return []
         return [t for name, line in self._lines.items() if name in asked for t in line.channel.take_handovers()]
 
     def next_wanted(self) -> SimTime:

@@ -216,6 +216,8 @@ class LockstepStations:
         """The barrier tokens for the control room."""
         asked = {**self._spoke_before, **self._spoke}
         self._spoke_before, self._spoke = self._spoke, {}
+        if not asked:
+            return []
         return [t for name, host in self._hosts.items() if name in asked for t in host.channel.take_handovers()]
 
     def close(self) -> None:

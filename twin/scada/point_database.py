@@ -200,17 +200,19 @@ class CalculatedPoints:
         database._quality[self._rows] = np.where(finite, flags, flags | np.uint8(Quality.INVALID))
         database._source_t_ms[self._rows] = database._arrival_t_ms[self._rows] = now
         database._received[self._rows] = True
+        database.revision += 1
 
     def withdraw(self) -> None:
         """Say that the values stand for the present no longer; they and their times stay."""
         self._database._quality[self._rows] |= np.uint8(_NOT_TOPICAL)
+        self._database.revision += 1
 
 
 class PointDatabase:
     """The image of all input points of a point map; outputs in ``definitions`` are passed over.
 
     ``definitions`` may hold calculated points (:mod:`twin.points.calculated`). Until its first sample a point is NaN
-    and not topical.
+    and not topical. ``revision`` counts what was written: while it is the same, so is the image.
 
     Raises:
         DuplicatePointError: two points bear one name.
@@ -234,6 +236,7 @@ class PointDatabase:
         self._stored_t_ms: Times = np.full(n, -NEVER, dtype=np.int64)  # what older samples are held against
         self._received: Bools = np.zeros(n, dtype=np.bool_)
         self._lost: Bools = np.zeros(n, dtype=np.bool_)
+        self.revision = 0
 
     def __contains__(self, point: object) -> bool:
         return point in self._index
@@ -341,6 +344,7 @@ class PointDatabase:
         self._stored_t_ms[row] = max(self._stored_t_ms[row], happened)
         self._received[row] = True
         self._lost[row] = False
+        self.revision += 1
 
     def _change(self, row: int, arrived: ArrivedSample, *, late: bool = False) -> Change:
         definition, sample = self.definitions[row], arrived.sample
@@ -367,6 +371,7 @@ class PointDatabase:
         fresh = int(np.count_nonzero((self._quality[rows] & _NOT_TOPICAL) == 0))
         self._quality[rows] |= np.uint8(_NOT_TOPICAL)
         self._lost[rows] = True
+        self.revision += 1
         return SessionLoss(station, now, fresh)
 
     def copy_from(self, other: PointDatabase) -> None:
@@ -375,6 +380,7 @@ class PointDatabase:
         mine, theirs = np.array(rows, dtype=np.intp).reshape(-1, 2).T
         for array in ("_values", "_quality", "_source_t_ms", "_arrival_t_ms", "_stored_t_ms", "_received", "_lost"):
             getattr(self, array)[mine] = getattr(other, array)[theirs]
+        self.revision += 1
 
     def snapshot(self) -> dict[str, Any]:
         """The whole image, as JSON can carry it."""
@@ -404,6 +410,7 @@ class PointDatabase:
         self._stored_t_ms[:] = state["stored_t_ms"]
         self._received[:] = state["received"]
         self._lost[:] = state["lost"]
+        self.revision += 1
 
 
 def _rows_by_station(definitions: Sequence[PointDefinition]) -> dict[str, Rows]:

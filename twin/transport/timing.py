@@ -18,6 +18,7 @@ class Timetable:
         self._due = dict.fromkeys(stations, NEVER)
         self._wanted = dict(self._due)
         self._stale: dict[str, None] = dict.fromkeys(self._due)
+        self._next: tuple[SimTime, SimTime] = (NEVER, NEVER)
 
     def touch(self, station: str) -> None:
         """Something happened to a station."""
@@ -28,18 +29,20 @@ class Timetable:
             for station in self._stale:
                 self._due[station], self._wanted[station] = self._times(station)
             self._stale = {}
+            self._next = min(self._due.values(), default=NEVER), min(self._wanted.values(), default=NEVER)
 
     def next_due(self) -> SimTime:
         """The earliest time at which a station has something to do."""
         self._refresh()
-        return min(self._due.values(), default=NEVER)
+        return self._next[0]
 
     def next_wanted(self) -> SimTime:
         """The earliest time for which a station wants a step."""
         self._refresh()
-        return min(self._wanted.values(), default=NEVER)
+        return self._next[1]
 
     def due(self, now: SimTime) -> list[str]:
         """The stations with something to do by ``now``, in the order they were named at first."""
-        self._refresh()
+        if self.next_due() > now:
+            return []
         return [station for station, at in self._due.items() if at <= now]
