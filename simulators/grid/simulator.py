@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from simulators.grid.generation import Generation, UnitChange
 from simulators.grid.infeeds import fault_without_terminals, without_terminals
 from simulators.grid.switch_places import SwitchPlaces
 from twin.journal import JournalEntry
-from twin.network.model import Bools, Floats, Network
+from twin.network.model import Bools, Floats, Ints, Network
 from twin.network.topology import Topology
 from twin.scenario.machines import FrequencySettings
 from twin.solvers import (
@@ -43,6 +43,7 @@ OUTAGES = ("trip generator", "lose external network")
 INJECTIONS = ("p_kw", "q_kvar", "generation_kw", "generation_kvar")
 SOLVED_FOR = (*INJECTIONS, "closed", "tap_position", "shunt_steps")
 CLOSED = SOLVED_FOR.index("closed")
+GENERATION = SOLVED_FOR.index("generation_kw")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class GridSimulator(CycleSimulator):
         self._faults = Faults()
         self._closed = network.switches.normally_closed.copy()
         self._inputs: tuple[Any, ...] = ()
+        self._regulation: tuple[Floats, Mapping[str, Sequence[float]], tuple[Floats, Ints, Ints]] | None = None
         self._result: PowerFlowResult | None = None
         self._fed_key: tuple[tuple[str, ...], bytes] = ((), b"")
         self._fed: list[tuple[PlantFault, ShortCircuitResult]] = []
@@ -143,21 +145,33 @@ class GridSimulator(CycleSimulator):
             positions = self._generation.positions(self._closed)
             inputs = (*inputs[:2], self._generation.dispatch(inputs[2]), inputs[3], positions)
         if regulation := received.get("regulation"):
-            inputs = _regulated(inputs, regulation)
-        same = len(inputs) == len(self._inputs) and all(map(np.array_equal, inputs, self._inputs))
+            generation_kvar, taps, steps = self._regulated(inputs[3], regulation)
+            inputs = (*inputs[:3], generation_kvar, inputs[4], taps, steps)
+        same = len(inputs) == len(self._inputs) and all(map(_equal, inputs, self._inputs))
         if self._result is None or not same:
             self._result = self._solve_for(inputs, now)
         if self._generation is not None:
             self._generation.balance(self._result, inputs[0], inputs[2])
         return self._result
 
+    def _regulated(
+        self, generation_kvar: Floats, regulation: Mapping[str, Sequence[float]]
+    ) -> tuple[Floats, Ints, Ints]:
+        """See :func:`_regulated`; the same objects while neither generation nor devices change."""
+        before = self._regulation
+        if before is None or before[0] is not generation_kvar or before[1] is not regulation:
+            self._regulation = before = generation_kvar, regulation, _regulated(generation_kvar, regulation)
+        return before[2]
+
     def _solve_for(self, inputs: tuple[Any, ...], now: SimTime) -> PowerFlowResult:
         with self.context.stopwatch.watch("solver"):
-            self._flow.update(**dict(zip(SOLVED_FOR, inputs, strict=False)))
+            known = (*self._inputs, *(None,) * len(inputs))
+            given = zip(SOLVED_FOR, inputs, known, strict=False)
+            self._flow.update(**{name: value for name, value, before in given if value is not before})
             result = self._flow.solve()
         for sentence in drain_notes(self._flow):
             self._note(now, "solver", self._network.name, text=sentence)
-        if not self._inputs or not np.array_equal(inputs[CLOSED], self._inputs[CLOSED]):
+        if not self._inputs or not _equal(inputs[CLOSED], self._inputs[CLOSED]):
             self._loops = int(self._topology.state(self._closed).loop_edges.size)
         self._inputs = inputs
         return result if self._generation is None else without_terminals(result, self._network.nodes.n)
@@ -248,19 +262,25 @@ class GridSimulator(CycleSimulator):
         )
 
     def _measure(self, flow: PowerFlowResult, v_pu: Floats, faults: list[ShortCircuitResult]) -> GridMeasurement:
-        seen = self._place.measure(self._closed, flow, v_pu, faults)
-        course = None if self._generation is None else self._generation.course()
-        generation_kw = self._inputs[SOLVED_FOR.index("generation_kw")]
-        return replace(seen, generation_kw=generation_kw, f_hz=self._f_hz(flow), course=course)
+        return self._place.measure(
+            self._closed,
+            flow,
+            v_pu,
+            faults,
+            generation_kw=self._inputs[GENERATION],
+            f_hz=self._f_hz(flow),
+            course=None if self._generation is None else self._generation.course(),
+        )
 
     def _f_hz(self, flow: PowerFlowResult) -> Floats:
         """The frequency of each node; nominal wherever there is voltage, if the plant has no machines."""
         if self._generation is not None:
             return self._generation.f_hz(flow.energised)
         known, f_hz = self._frequencies
-        if known is not flow.energised:
-            f_hz = np.where(flow.energised, self._network.frequency_hz, 0.0)
-            self._frequencies = (flow.energised, f_hz)
+        energised = self._supply.energised
+        if known is not energised:
+            f_hz = np.where(energised, self._network.frequency_hz, 0.0)
+            self._frequencies = (energised, f_hz)
         return f_hz
 
     def _frequency_min(self, flow: PowerFlowResult) -> float:
@@ -319,10 +339,14 @@ class _Supply:
         return cls(energised, supplied, int(network.consumers.customers[~supplied].sum()))
 
 
-def _regulated(inputs: tuple[Any, ...], regulation: Mapping[str, Sequence[float]]) -> tuple[Any, ...]:
-    """The inputs with the tap positions, capacitor steps and reactive powers that the field devices set."""
-    *head, generation_kvar, closed = inputs
+def _equal(new: Any, known: Any) -> bool:
+    """True if an input is what it was; what stays is mostly handed over as the same object."""
+    return new is known or np.array_equal(new, known)
+
+
+def _regulated(generation_kvar: Floats, regulation: Mapping[str, Sequence[float]]) -> tuple[Floats, Ints, Ints]:
+    """The reactive powers, tap positions and capacitor steps that the field devices set."""
     generation_kvar = generation_kvar.copy()
     generation_kvar[np.array(regulation["units"], dtype=np.intp)] = regulation["q_kvar"]
     taps, steps = (np.array(regulation[name], dtype=np.int32) for name in ("tap_position", "shunt_steps"))
-    return (*head, generation_kvar, closed, taps, steps)
+    return generation_kvar, taps, steps

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from simulators.field.measurement import GridMeasurement
+from simulators.field.measurement import FrequencyCourse, GridMeasurement
 from twin.network.model import Bools, Floats, Network
 from twin.solvers import PowerFlowResult, ShortCircuitResult
 from twin.solvers.model import Phasors
@@ -26,22 +26,38 @@ class SwitchPlaces:
         self._from_side = ~self._at_branch | (switches.side == 0)
         self._nominal_kv = network.nodes.v_nominal_kv
         self._node = switches.node
+        self._to_rows = np.flatnonzero(~self._from_side)
+        self._branch_of_to_rows = self._branch[self._to_rows]
+        self._no_current: Floats = np.zeros(switches.n)
+        self._no_direction: Bools = np.zeros(switches.n, dtype=np.bool_)
 
-    def _pick(self, closed: Bools, at_from: Floats, at_to: Floats) -> Floats:
-        return np.where(closed & self._at_branch, self._seen(at_from, at_to), 0.0)
+    def _pick(self, idle: Any, at_from: Floats, at_to: Floats) -> Floats:
+        picked: Floats = self._seen(at_from, at_to)
+        picked[idle] = 0.0
+        return picked
 
     def _seen(self, at_from: Any, at_to: Any) -> Any:
-        """Of two arrays over the branches, the value at the end where each switch sits."""
-        return np.where(self._from_side, at_from[self._branch], at_to[self._branch])
+        """Of two arrays over the branches, the value at the end where each switch sits; a new array."""
+        seen = at_from[self._branch]
+        seen[self._to_rows] = at_to[self._branch_of_to_rows]
+        return seen
 
     def measure(
-        self, closed: Bools, flow: PowerFlowResult, v_pu: Floats, faults: list[ShortCircuitResult]
+        self,
+        closed: Bools,
+        flow: PowerFlowResult,
+        v_pu: Floats,
+        faults: list[ShortCircuitResult],
+        *,
+        generation_kw: Floats | None = None,
+        f_hz: Floats | None = None,
+        course: FrequencyCourse | None = None,
     ) -> GridMeasurement:
-        """What current, voltage and fault-current transformers show."""
-        i_fault_a = np.zeros(len(closed))
-        into = np.zeros(len(closed), dtype=np.bool_)
+        """What current, voltage and fault-current transformers show; the arrays are only to be read."""
+        i_fault_a, into = self._no_current, self._no_direction
+        idle = np.flatnonzero(~(closed & self._at_branch))
         for result in faults:
-            current = self._pick(closed, result.i_from_a, result.i_to_a)
+            current = self._pick(idle, result.i_from_a, result.i_to_a)
             towards = self._seen(result.into_from, result.into_to)
             larger = current > i_fault_a
             i_fault_a = np.where(larger, current, i_fault_a)
@@ -51,15 +67,18 @@ class SwitchPlaces:
         return GridMeasurement(
             v_kv=v_pu * self._nominal_kv,
             energised=flow.energised,
-            i_a=self._pick(closed, flow.i_from_a, flow.i_to_a),
-            p_kw=self._pick(closed, flow.p_from_kw, flow.p_to_kw),
-            q_kvar=self._pick(closed, flow.q_from_kvar, flow.q_to_kvar),
+            i_a=self._pick(idle, flow.i_from_a, flow.i_to_a),
+            p_kw=self._pick(idle, flow.p_from_kw, flow.p_to_kw),
+            q_kvar=self._pick(idle, flow.q_from_kvar, flow.q_to_kvar),
             i_fault_a=i_fault_a,
             fault_into_branch=into,
             fault_phase_a=phase_a,
             fault_x_ohm=x_ohm,
             residual_a=residual_a,
             displacement_pu=displacement_pu,
+            generation_kw=generation_kw,
+            f_hz=f_hz,
+            course=course,
         )
 
     def _residual(self, closed: Bools, faults: list[ShortCircuitResult]) -> tuple[Phasors | None, Floats | None]:
