@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any, ClassVar
 
 import mosaik
@@ -22,19 +22,22 @@ import mosaik_api_v3
 from benchmarks import engines
 from benchmarks.synthetic import radial
 from simulators.clock import OverrunPolicy, Pacer
+from simulators.control_room.simulator import ControlRoomSimulator
 from simulators.preparation import Preparation
 from simulators.profiles import PROFILES
-from simulators.world import Outputs, build_world
+from simulators.world import Outputs, World, build_world
 from twin.derive import Derivation, Station, derive
 from twin.historian import JournalFile, SampleFile
 from twin.network.model import Network
 from twin.network.pandapower_loader import LoaderOptions, load_pandapower
 from twin.points.pointmap import PointMap
+from twin.scada.point_database import PointDatabase
 from twin.scenario import PlantNamespace
 from twin.scenario.loader import read_scenario
 
 STATIONS = 100
 WARM_UP = 60
+ENGINES = "engines"
 EVERY = 10
 """So many cycles lie between two rounds of the engines."""
 PEERS = {
@@ -65,10 +68,21 @@ class Ticks:
     cycles: list[float] = field(default_factory=list)
     engines: dict[str, list[float]] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
+    samples: int = 0
+    """How many values the stations sent after the warm-up."""
 
     @property
     def cycle_ms(self) -> float:
         return median(self.cycles[WARM_UP:])
+
+    @property
+    def mean_ms(self) -> float:
+        """With the cycles in which many stations are tested at once."""
+        return mean(self.cycles[WARM_UP:])
+
+    @property
+    def samples_a_cycle(self) -> float:
+        return self.samples / len(self.cycles[WARM_UP:])
 
     def engine_ms(self, name: str) -> float:
         return median(self.engines[name][2:]) if self.engines.get(name) else float("nan")
@@ -112,15 +126,23 @@ def run(network: Network, seconds: int, peers: dict[str, engines.Step], stations
         world = build_world(prepared, outputs, Pacer(0.0, OverrunPolicy.SLIP))
         since = time.process_time()
 
+        database = _database(world)
+        heard = 0
+
         def after_cycle(now: int) -> None:
-            nonlocal since
+            nonlocal since, heard
             ticks.cycles.append((time.process_time() - since) * 1e3)
+            world.context.stopwatch.begin(ENGINES)
+            if len(ticks.cycles) == WARM_UP:
+                world.context.stopwatch.seconds.clear()
+                heard = database.revision
             if len(ticks.cycles) % EVERY == 0:
                 factor = 0.9 + 0.001 * (len(ticks.cycles) % 97)
                 for name, step in peers.items():
                     begun = time.process_time()
                     step(consumers.p_kw * factor, consumers.q_kvar * factor)
                     ticks.engines[name].append((time.process_time() - begun) * 1e3)
+            world.context.stopwatch.end()
             since = time.process_time()
 
         world.recorder.after_cycle = after_cycle
@@ -130,8 +152,15 @@ def run(network: Network, seconds: int, peers: dict[str, engines.Step], stations
             world.close()
             journal.close()
             samples.close()
-        ticks.shares = dict(world.context.stopwatch.seconds)
+        ticks.shares = {part: s for part, s in world.context.stopwatch.seconds.items() if part != ENGINES}
+        ticks.samples = database.revision - heard
     return ticks
+
+
+def _database(world: World) -> PointDatabase:
+    room = world.simulators["control_room"]
+    assert isinstance(room, ControlRoomSimulator)
+    return room.database
 
 
 def available(network: Network) -> dict[str, engines.Step]:
@@ -285,6 +314,7 @@ def tell_step(buses: int, cycles: int) -> Ticks:
     total = sum(ticks.shares.values())
     parts = sorted(ticks.shares.items(), key=lambda item: -item[1])
     print("  " + ", ".join(f"{name} {100 * seconds / total:.0f} %" for name, seconds in parts))
+    print(f"  mean {ticks.mean_ms:.2f} ms; {ticks.samples_a_cycle:.2f} values a cycle from the stations")
     return ticks
 
 

@@ -70,9 +70,9 @@ class ProfileSimulator(CycleSimulator):
         for action in received.get("actions", ()):
             if action.kind == "load":
                 self._rescale(action.data["consumer"], action.data["scale"])
-        factor = (
-            class_factors(self._profile, self._midnight_ms + now)[self._class] * self._scale * self._noise_factor(now)
-        )
+        factor = class_factors(self._profile, self._midnight_ms + now)[self._class] * self._scale
+        if self._noise:
+            factor = factor * self._noise_factor(now)
         return {
             "p_kw": self._consumers.p_kw * factor,
             "q_kvar": self._consumers.q_kvar * factor,
@@ -86,10 +86,8 @@ class ProfileSimulator(CycleSimulator):
         else:
             self._scale[self._rows[consumer]] = scale
 
-    def _noise_factor(self, now: SimTime) -> Floats | float:
+    def _noise_factor(self, now: SimTime) -> Floats:
         """Noise of the minute ``now`` lies in: the same in every run, whatever the steps."""
-        if not self._noise:
-            return 1.0
         draw = np.random.default_rng((self._seed, now // 60_000)).standard_normal(self._consumers.n)
         return np.clip(1.0 + self._noise * draw, 0.0, None)
 

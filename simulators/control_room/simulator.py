@@ -82,6 +82,11 @@ class ControlRoomSimulator(CycleSimulator):
         }
 
     @property
+    def database(self) -> PointDatabase:
+        """The image of all points."""
+        return self._room.front_end.database
+
+    @property
     def has_news(self) -> bool:
         """Whether something arrived that no cycle has taken yet."""
         return self._links.has_news

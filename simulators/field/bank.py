@@ -163,7 +163,8 @@ class FieldBank:
         self.earthing.measure(grid.energised, self._plant.closed, now)
         seen_a = np.maximum(held.i_a, held.i_fault_a)
         wake = self._awake | (seen_a > self._pickup_a) | (held.i_fault_a > self._indicator_a)
-        wake |= np.abs(held.residual_a) > self._earth_a
+        if held.has_residual:
+            wake |= np.abs(held.residual_a) > self._earth_a
         for row in np.flatnonzero(wake).tolist():
             self._bays[row].measure(now)
             self._awake[row] = self._bays[row].awake(now)

@@ -78,6 +78,7 @@ class HeldMeasurement:
         self._displacement_pu: Floats = np.zeros(n)
         self._phase_a: Floats | None = None
         self._x_ohm: Floats | None = None
+        self._residual = False
 
     def take(self, grid: GridMeasurement, closed: Bools) -> None:
         """Hold ``grid``; switches that do not conduct carry nothing and know nothing of the voltage behind them."""
@@ -89,11 +90,19 @@ class HeldMeasurement:
         np.logical_and(healthy_node[self._node], closed, out=self.healthy)
         self._phase_a, self._x_ohm = grid.fault_phase_a, grid.fault_x_ohm
         if grid.residual_a is None or grid.displacement_pu is None:
-            self.residual_a[:] = 0.0
-            self._displacement_pu[:] = 0.0
+            if self._residual:
+                self.residual_a[:] = 0.0
+                self._displacement_pu[:] = 0.0
+            self._residual = False
         else:
+            self._residual = True
             np.multiply(grid.residual_a, closed, out=self.residual_a)
             self._displacement_pu[:] = grid.displacement_pu
+
+    @property
+    def has_residual(self) -> bool:
+        """False while no residual current flows anywhere."""
+        return self._residual
 
     def interrupt(self, switch: int) -> None:
         """The contacts opened or closed: nothing is known until the next measurement."""
@@ -142,6 +151,7 @@ class HeldMeasurement:
         active, reactive = state["residual_a"]
         self.residual_a = np.array(active) + 1j * np.array(reactive)
         self._displacement_pu = np.array(state["displacement_pu"])
+        self._residual = True
         has_fault = "phase_a" in state
         self._phase_a = np.array(state["phase_a"], dtype=np.float64) if has_fault else None
         self._x_ohm = np.array(state["x_ohm"], dtype=np.float64) if has_fault else None

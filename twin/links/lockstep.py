@@ -39,11 +39,15 @@ class _Line:
     def next_due(self) -> SimTime:
         return min(self.channel.next_arrival(), self.session.next_timer(), self.dial_at)
 
-    def next_wanted(self) -> SimTime:
-        """When a simulation step is wanted, so that neither end runs into a time-out that is only the step's."""
-        timer = min(self.session.next_timer(), self.dial_at) + NOT_URGENT_MS
+    def times(self) -> tuple[SimTime, SimTime]:
+        """When something is due, and when a simulation step is wanted.
+
+        Wanted so that neither end runs into a time-out that is only the step's.
+        """
+        timer = min(self.session.next_timer(), self.dial_at)
         urgent = NEVER if self._polled is None else self._polled.next_urgent()
-        return min(self.channel.next_wanted(), timer, urgent)
+        wanted = min(self.channel.next_wanted(), timer + NOT_URGENT_MS, urgent)
+        return min(self.channel.next_arrival(), timer), wanted
 
     def advance(self, now: SimTime) -> None:
         """Run arrivals, timers and dialling in the order of their times, up to ``now``."""
@@ -105,8 +109,7 @@ class LockstepLinks:
         self._spoke_before: dict[str, None] = {}
 
     def _times_of(self, station: str) -> tuple[SimTime, SimTime]:
-        line = self._lines[station]
-        return line.next_due(), line.next_wanted()
+        return self._lines[station].times()
 
     def _touched(self, station: str) -> _Line:
         """A line that something happens to now."""

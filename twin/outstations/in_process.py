@@ -283,6 +283,8 @@ class InProcessOutstation:
 
     def next_deadline(self, owner: int) -> SimTime:
         """When a select of a session runs out next."""
+        if not self._selections:
+            return NEVER
         return min((held.deadline_ms for held in self._selections.values() if held.owner == owner), default=NEVER)
 
     def _use_selection(self, owner: int, point: str, value: float, now: SimTime) -> int | None:

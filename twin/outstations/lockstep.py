@@ -69,12 +69,17 @@ class _Host:
             return NEVER
         return min(self.channel.next_arrival(), self.session.next_timer())
 
-    def next_wanted(self) -> SimTime:
-        """When a simulation step is wanted, so that neither end runs into a time-out that is only the step's."""
+    def times(self) -> tuple[SimTime, SimTime]:
+        """When something is due, and when a simulation step is wanted.
+
+        Wanted so that neither end runs into a time-out that is only the step's.
+        """
         if self.session is None:
-            return NEVER
+            return NEVER, NEVER
+        timer = self.session.next_timer()
         urgent = NEVER if self._holding is None else self._holding.next_urgent()
-        return min(self.channel.next_wanted(), self.session.next_timer() + NOT_URGENT_MS, urgent)
+        wanted = min(self.channel.next_wanted(), timer + NOT_URGENT_MS, urgent)
+        return min(self.channel.next_arrival(), timer), wanted
 
     def advance(self, now: SimTime) -> None:
         """Deliver what has arrived and run the timers due by ``now``."""
@@ -139,8 +144,7 @@ class LockstepStations:
         self._spoke_before: dict[str, None] = {}
 
     def _times_of(self, station: str) -> tuple[SimTime, SimTime]:
-        host = self._hosts[station]
-        return host.next_due(), host.next_wanted()
+        return self._hosts[station].times()
 
     def _touched(self, station: str) -> _Host:
         """A station that something happens to now."""

@@ -225,7 +225,9 @@ class LockstepChannel:
 
     def next_wanted(self) -> SimTime:
         """When a step is wanted for what is in flight."""
-        return min((f.arrival_ms + (0 if f.urgent else NOT_URGENT_MS) for f in self._in_flight), default=NEVER)
+        if not self._in_flight:
+            return NEVER
+        return min(f.arrival_ms + (0 if f.urgent else NOT_URGENT_MS) for f in self._in_flight)
 
     def deliver(self, receive: Callable[[Any, bool], None], now: SimTime) -> bool:
         """Hand the next segment due by ``now`` to ``receive(payload, urgent)``; True if one was.
