@@ -19,7 +19,7 @@ from twin.control_room.incident import Incident, restored
 from twin.control_room.plans import Course, PlanState
 from twin.control_room.settings import FlisrDeskSettings
 from twin.dms.flisr import Location, Observation, locate, make_plan, return_to_normal
-from twin.dms.flisr.locate import feeder_tree
+from twin.dms.flisr.locate import zones_behind
 from twin.dms.flisr.model import priority_weights
 from twin.dms.flisr.trigger import FlisrTrigger, HeadSigns, TriggerState
 from twin.dms.plan import Plan
@@ -77,6 +77,7 @@ class FlisrDesk:
             before = self._trigger.state(head)
             self._trigger.observe(head, signs[head], now)
             if before in _CALM and self._trigger.state(head) not in _CALM:
+                self._watch.keep_before(self._network.switches.names.index(head))
                 self._stop_for(head, now)
         moved = self._watch.take_new_indications()
         if moved.any():
@@ -152,7 +153,7 @@ class FlisrDesk:
     def _known_faults(self) -> tuple[int, ...]:
         """The zones of all faults that stand; a whole feeder while its fault is not located."""
         standing = (i for i in self._all() if not i.over)
-        return tuple(sorted({zone for i in standing for zone in i.area or self._behind(i.device, i)}))
+        return tuple(sorted({zone for i in standing for zone in i.area or self._behind(i.device, i.closed_before)}))
 
     def _all(self) -> list[Incident]:
         return [*self._earlier, *self._incidents.values()]
@@ -224,7 +225,8 @@ class FlisrDesk:
             earlier.waits &= earlier.repaired  # what is left to restore is the new fault's concern
             self._earlier.append(earlier)
         self._earlier = [i for i in self._earlier if not i.over or i.waits]
-        before, demand = self._watch.closed_before, self._view.demand()
+        before = self._watch.before_trip(device)
+        demand = self._view.demand(before)
         incident = Incident(
             device,
             int(self._watch.disturbed_since[device]),
@@ -289,17 +291,17 @@ class FlisrDesk:
         for other in self._all():
             if other is incident or other.over:
                 continue
-            zones.update(dict.fromkeys(other.area or self._behind(other.device, other)))
+            zones.update(dict.fromkeys(other.area or self._behind(other.device, other.closed_before)))
         for row in np.flatnonzero(self._network.switches.feeder_head).tolist():
             state = self._trigger.state(self._network.switches.names[row])
             if row != incident.device and state not in _CALM:
-                zones.update(dict.fromkeys(self._behind(row, incident)))
+                zones.update(dict.fromkeys(self._behind(row, self._watch.before_trip(row))))
         return tuple(zones)
 
-    def _behind(self, device: int, incident: Incident) -> tuple[int, ...]:
-        """Zones fed through ``device`` before ``incident``."""
-        tree = feeder_tree(self._graph, np.array(incident.closed_before, dtype=np.bool_), device)
-        return tree.zone if tree else ()
+    def _behind(self, device: int, closed_before: Bools | list[bool]) -> tuple[int, ...]:
+        """Zones fed through ``device`` before its fault."""
+        heads = self._network.switches.feeder_head
+        return zones_behind(self._graph, np.array(closed_before, dtype=np.bool_), device, heads)
 
     # -- after repair -----------------------------------------------------------------------------------------------
 
@@ -327,7 +329,7 @@ class FlisrDesk:
         return int(self._graph.node_zone[network.nodes.names.index(place)]) if place in network.nodes.names else -1
 
     def _may_hold(self, incident: Incident, zone: int) -> bool:
-        return zone in (incident.area or self._behind(incident.device, incident))
+        return zone in (incident.area or self._behind(incident.device, incident.closed_before))
 
     def _return_plan(self, incident: Incident, seen: Observation) -> Plan:
         """Back to where the switches of the incident's plans and its feeder head stood before the fault."""

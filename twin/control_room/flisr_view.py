@@ -15,6 +15,7 @@ from twin.dms.load_estimate import DemandEstimate, demand_behind_heads
 from twin.dms.load_flow import LoadFlow
 from twin.dms.load_model import ColdLoad, ProfiledDemand, least_factor, peak_factor
 from twin.network.load_profiles import PROFILES
+from twin.network.model import Bools
 from twin.solvers.model import PowerFlow
 from twin.timebase import SimTime
 
@@ -34,9 +35,9 @@ class FlisrView:
             timedelta(milliseconds=settings.cold_load_ms),
         )
 
-    def demand(self) -> DemandEstimate:
+    def demand(self, closed_before: Bools) -> DemandEstimate:
         """Demand before the fault, feeder by feeder what its head measured then."""
-        return demand_behind_heads(self._load_flow, self._watch.closed_before, self._watch.head_measurements())
+        return demand_behind_heads(self._load_flow, closed_before, self._watch.head_measurements())
 
     def observe(self, incident: Incident, now: SimTime) -> Observation:
         """All that is known of a fault now."""

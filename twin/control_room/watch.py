@@ -102,6 +102,8 @@ class NetworkWatch:
         operable = {d.equipment for d in definitions if d.quantity == "operate"}
         self._remote = np.array([name in operable for name in network.switches.names], dtype=np.bool_)
         self.closed_before = network.switches.normally_closed.copy()
+        self._closed_earlier = self.closed_before
+        self._at_trip: dict[int, Bools] = {}
         self.disturbed_since = np.full(network.switches.n, NOT_DISTURBED, dtype=np.int64)
         self._indicated = np.zeros(network.switches.n, dtype=np.bool_)
         self.known_faults: tuple[int, ...] = ()
@@ -126,6 +128,7 @@ class NetworkWatch:
         position = self.position.values()
         closed, opened = position == DoublePosition.CLOSED, position == DoublePosition.OPEN
         settled = calm & known & (closed | opened)
+        self._closed_earlier = self.closed_before.copy()
         self.closed_before[settled] = closed[settled]
         metered = calm & known & closed & self._p_kw.good() & self._q_kvar.good()
         self.head_p_kw[metered] = self._p_kw.values()[metered]
@@ -155,6 +158,16 @@ class NetworkWatch:
             switches.names[row]: HeadSigns(*(bool(column[row]) for column in columns))
             for row in np.flatnonzero(readable).tolist()
         }
+
+    def keep_before(self, head: int) -> None:
+        """A feeder head has just tripped: what moves from then on does not count as closed before its fault."""
+        tripped_at = self.trip.source_t_ms()[head] if self.trip.is_set()[head] else self.disturbed_since[head]
+        later = self.position.present & (self.position.source_t_ms() > tripped_at)
+        self._at_trip[head] = np.where(later, self._closed_earlier, self.closed_before)
+
+    def before_trip(self, head: int) -> Bools:
+        """How the switches stood when a feeder head tripped last."""
+        return self._at_trip.get(head, self.closed_before)
 
     def take_new_indications(self) -> Bools:
         """Switches whose fault indication has come since the last call."""
@@ -215,6 +228,7 @@ class NetworkWatch:
         """State as JSON-able data."""
         return {
             "closed_before": self.closed_before.tolist(),
+            "at_trip": {str(head): closed.tolist() for head, closed in self._at_trip.items()},
             "disturbed_since": self.disturbed_since.tolist(),
             "indicated": self._indicated.tolist(),
             "head_p_kw": _plain(self.head_p_kw),
@@ -224,6 +238,7 @@ class NetworkWatch:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`snapshot`."""
         self.closed_before = np.array(state["closed_before"], dtype=np.bool_)
+        self._at_trip = {int(head): np.array(closed, dtype=np.bool_) for head, closed in state["at_trip"].items()}
         self.disturbed_since = np.array(state["disturbed_since"], dtype=np.int64)
         self._indicated = np.array(state["indicated"], dtype=np.bool_)
         self.head_p_kw = np.array(state["head_p_kw"], dtype=np.float64)

@@ -363,6 +363,17 @@ class TestLiveLineWork:
 
 
 class TestAnotherFault:
+    def test_flisr__takes_a_switch_that_moved_after_the_trip_as_it_stood_before(self, bench: Bench) -> None:
+        """TIE is on its way when CB_2 trips: before the fault there was no ring."""
+        bench.run(2_000)
+        bench.room.operate("TIE", True, bench.now)
+        while not bench.moving:
+            bench.run(bench.now + STEP_MS)
+        bench.trip("CB_2")  # told to the control room together with the position of TIE
+        bench.run(20_000)
+        assert bench.operated[0] == ("TIE", "close")
+        assert bench.lines("location")[0].data["zones"][0] == "L4, L5"
+
     def test_flisr__stops_when_the_feeder_head_trips_again(self, bench: Bench) -> None:
         """CB_1 trips again after the plan has closed it: TIE stays open, N2 is not what the tie may supply."""
         faulted(bench)
@@ -431,7 +442,10 @@ class TestRepair:
         assert ("TIE", "open") not in bench.operated
 
     def test_repaired__badly_trips_and_the_rest_of_the_plan_is_not_carried_out(self, bench: Bench) -> None:
-        """S1 energises L2, which is still at fault: CB_1 trips, and S2 must not be closed from the other side."""
+        """S1 energises L2, which is still at fault: CB_1 trips while TIE opens. S2 must not close from the other side.
+
+        What TIE supplied until then lost its supply by the plan, and TIE gives it back.
+        """
         faulted(bench).run(60_000)
         bench.room.operator({"repaired": "L2"}, bench.now)
         while ("S1", "close") not in bench.operated:
@@ -439,7 +453,7 @@ class TestRepair:
         bench.trip("CB_1", "S1")
         bench.run(150_000)
         assert ("S2", "close") not in bench.operated
-        assert bench.operated[-2:] == [("S1", "open"), ("CB_1", "close")]
+        assert bench.operated[-3:] == [("S1", "open"), ("CB_1", "close"), ("TIE", "close")]
 
 
 def test_flisr__looks_ahead_to_the_evening_peak() -> None:

@@ -21,6 +21,8 @@ from dms_toy import (
 )
 
 from twin.dms.flisr import FlisrSettings, locate, make_plan
+from twin.dms.flisr.locate import zones_behind
+from twin.dms.zonegraph import zone_graph
 from twin.network.model import Network
 from twin.network.topology import Topology, zones
 from twin.points.model import DoublePosition
@@ -209,6 +211,21 @@ def test_locate__looks_behind_the_last_of_two_tripped_devices():
     location = locate(network, replace(seen, position=position, tripped=tripped))
     assert location.device == second
     assert area(network, location) == {"Z_L3-4"}
+
+
+def test_zones_behind__are_the_feeder_and_in_a_ring_all_of_it():
+    """Two feeders joined by TIE_1: opened, each has its own; closed, the fault may be anywhere short of the busbar."""
+    network = two_feeders()
+    graph, heads = zone_graph(network), network.switches.feeder_head
+    closed = network.switches.normally_closed.copy()
+    own = [set(zones_behind(graph, closed, head, heads)) for head in np.flatnonzero(heads).tolist()]
+    assert all(own)
+    assert not own[0] & own[1]
+    closed[row(network, "TIE_1")] = True
+    for head in np.flatnonzero(heads).tolist():
+        both = set(zones_behind(graph, closed, head, heads))
+        assert own[0] | own[1] <= both
+        assert not both & set(graph.source_zone.tolist())
 
 
 def test_locate__gives_none_for_a_ring():

@@ -85,6 +85,18 @@ def feeder_tree(graph: ZoneGraph, closed_before: Bools, device: int) -> FeederTr
     return _walk(graph, closed, device, b if live[a] else a)
 
 
+def zones_behind(graph: ZoneGraph, closed_before: Bools, device: int, heads: Bools) -> tuple[int, ...]:
+    """The zones in which a fault may lie that ``device`` tripped for, as far as the switches tell.
+
+    That is its feeder; where it did not feed one of its own, all that hangs together behind it short of the feeder
+    ``heads``.
+    """
+    if tree := feeder_tree(graph, closed_before, device):
+        return tree.zone
+    labels = graph.components(closed_before & ~heads)
+    return tuple(np.flatnonzero(labels == labels[graph.sides[device][1]]).tolist())
+
+
 def _walk(graph: ZoneGraph, closed: np.ndarray[tuple[int], np.dtype[np.bool_]], device: int, start: int) -> FeederTree:
     zone, parent, via = [start], [-1], [device]
     place = {start: 0}
