@@ -37,6 +37,7 @@ from twin.scenario.loader import read_scenario
 
 STATIONS = 100
 WARM_UP = 60
+SWING = 0.05
 ENGINES = "engines"
 EVERY = 10
 """So many cycles lie between two rounds of the engines."""
@@ -68,6 +69,8 @@ class Ticks:
     cycles: list[float] = field(default_factory=list)
     engines: dict[str, list[float]] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
+    mosaik: list[float] = field(default_factory=list)
+    """CPU milliseconds from the end of a cycle to where its successor's first simulator steps."""
     samples: int = 0
     """How many values the stations sent after the warm-up."""
 
@@ -79,6 +82,10 @@ class Ticks:
     def mean_ms(self) -> float:
         """With the cycles in which many stations are tested at once."""
         return mean(self.cycles[WARM_UP:])
+
+    @property
+    def mosaik_ms(self) -> float:
+        return median(self.mosaik[WARM_UP:])
 
     @property
     def samples_a_cycle(self) -> float:
@@ -114,8 +121,14 @@ def _remote(station: Station, remote: bool) -> Station:
     return station.model_copy(update={"remote": remote})
 
 
-def run(network: Network, seconds: int, peers: dict[str, engines.Step], stations: int = STATIONS) -> Ticks:
-    """Run the world for ``seconds`` cycles, with a round of every engine between some of them."""
+def run(
+    network: Network, seconds: int, peers: dict[str, engines.Step], stations: int = STATIONS, swing: float = 0.0
+) -> Ticks:
+    """Run the world for ``seconds`` cycles, with a round of every engine between some of them.
+
+    The demand follows the profile, so that it is new in every cycle but seldom leaves a dead band; with ``swing`` it
+    also goes up and down by that share of itself from cycle to cycle, so that the stations send.
+    """
     ticks = Ticks(engines={name: [] for name in peers})
     prepared = preparation(network, seconds, stations)
     consumers = network.consumers
@@ -127,6 +140,16 @@ def run(network: Network, seconds: int, peers: dict[str, engines.Step], stations
         since = time.process_time()
 
         database = _database(world)
+        if swing:
+            _swing(world, swing)
+        clock = world.simulators["clock"]
+        clock_cycle = clock.cycle
+
+        def first_in_cycle(now: int, received: dict[str, Any]) -> dict[str, Any]:
+            ticks.mosaik.append((time.process_time() - since) * 1e3)
+            return clock_cycle(now, received)
+
+        clock.cycle = first_in_cycle  # type: ignore[method-assign]
         heard = 0
 
         def after_cycle(now: int) -> None:
@@ -161,6 +184,19 @@ def _database(world: World) -> PointDatabase:
     room = world.simulators["control_room"]
     assert isinstance(room, ControlRoomSimulator)
     return room.database
+
+
+def _swing(world: World, share: float) -> None:
+    profiles = world.simulators["profiles"]
+    cycle, sign = profiles.cycle, 1.0
+
+    def swung(now: int, received: dict[str, Any]) -> dict[str, Any]:
+        nonlocal sign
+        sign = -sign
+        outputs = cycle(now, received)
+        return {**outputs, **{name: outputs[name] * (1.0 + sign * share) for name in ("p_kw", "q_kvar")}}
+
+    profiles.cycle = swung  # type: ignore[method-assign]
 
 
 def available(network: Network) -> dict[str, engines.Step]:
@@ -301,11 +337,12 @@ def beside_the_peer(code: str, cycles: int, steps: int) -> Beside:
 # -- telling ------------------------------------------------------------------------------------------------------
 
 
-def tell_step(buses: int, cycles: int) -> Ticks:
+def tell_step(buses: int, cycles: int, swing: float = 0.0) -> Ticks:
     """Measure and print the closed loop over the bare solves."""
     network = radial(buses, ties=0)
-    ticks = run(network, cycles, available(network))
+    ticks = run(network, cycles, available(network), swing=swing)
     ours = ticks.cycle_ms
+    print(f"demand swings by {swing:.0%}; {ticks.samples_a_cycle:.1f} values a cycle from the stations")
     print(f"closed loop, radial, {buses} buses, {STATIONS} stations: {ours:.2f} ms a cycle (CPU, median of {cycles})")
     for name in ticks.engines:
         print(f"  over {name:18} {ticks.engine_ms(name):7.2f} ms: {ours / ticks.engine_ms(name):5.2f}")
@@ -314,7 +351,7 @@ def tell_step(buses: int, cycles: int) -> Ticks:
     total = sum(ticks.shares.values())
     parts = sorted(ticks.shares.items(), key=lambda item: -item[1])
     print("  " + ", ".join(f"{name} {100 * seconds / total:.0f} %" for name, seconds in parts))
-    print(f"  mean {ticks.mean_ms:.2f} ms; {ticks.samples_a_cycle:.2f} values a cycle from the stations")
+    print(f"  mean {ticks.mean_ms:.2f} ms; of the median, {ticks.mosaik_ms:.3f} ms are mosaik's (CPU)")
     return ticks
 
 
@@ -322,8 +359,10 @@ def main(quick: bool) -> None:
     """Measure everything; ``quick`` says whether it works, not how fast it is."""
     if quick:
         tell_step(1_000, 120)
+        tell_step(1_000, 120, SWING)
         return
     tell_step(10_000, 3_000)
+    tell_step(10_000, 300, SWING)
     for code in PUBLISHED:
         b = beside_the_peer(code, cycles=300, steps=12)
         print(
