@@ -5,7 +5,7 @@ Remembers how the network stood before a fault, because afterwards nobody can me
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ UNUSABLE = int(Quality.INVALID | Quality.NOT_TOPICAL | Quality.BLOCKED)
 
 
 class SwitchPoints:
-    """One quantity of every switch that has it, as arrays over all switches."""
+    """One quantity of every switch that has it, as arrays over all switches; the arrays are only to be read."""
 
     def __init__(
         self, network: Network, database: PointDatabase, definitions: Sequence[PointDefinition], quantity: str
@@ -41,6 +41,9 @@ class SwitchPoints:
         self._n = network.switches.n
         self._rows = np.array([row for row, _ in found], dtype=np.intp)
         self._view = database.view([name for _, name in found])
+        self._database = database
+        self._revision = -1
+        self._kept: dict[str, Any] = {}
         self.present = self._spread(np.ones(len(found)), 0.0).astype(np.bool_)
 
     def _spread(self, values: Any, absent: float) -> Floats:
@@ -48,9 +51,19 @@ class SwitchPoints:
         result[self._rows] = values
         return result
 
+    def _once(self, name: str, read: Callable[[], Any]) -> Any:
+        """What ``read`` gives, worked out once for each revision of the image."""
+        if self._revision != self._database.revision:
+            self._revision, self._kept = self._database.revision, {}
+        if name not in self._kept:
+            self._kept[name] = read()
+            self._kept[name].flags.writeable = False
+        return self._kept[name]
+
     def values(self) -> Floats:
         """The value at each switch, 0 where it has none."""
-        return self._spread(np.nan_to_num(self._view.values), 0.0)
+        values: Floats = self._once("values", lambda: self._spread(np.nan_to_num(self._view.values), 0.0))
+        return values
 
     def quality(self) -> Ints:
         """The quality flags at each switch, invalid where it has none."""
@@ -58,11 +71,12 @@ class SwitchPoints:
 
     def good(self) -> Bools:
         """Where the value can be used."""
-        return self._spread(self._view.good, 0.0).astype(np.bool_)
+        good: Bools = self._once("good", lambda: self._spread(self._view.good, 0.0).astype(np.bool_))
+        return good
 
     def is_set(self) -> Bools:
         """Where the value can be used and is 1."""
-        result: Bools = self.good() & (self.values() == 1.0)
+        result: Bools = self._once("is set", lambda: self.good() & (self.values() == 1.0))
         return result
 
     def source_t_ms(self) -> Floats:
@@ -142,10 +156,11 @@ class NetworkWatch:
 
     def _date(self, disturbed: Bools, calm: Bools) -> None:
         """Keep when the protection of a switch first acted: over all shots of an auto-reclosing."""
-        flags = (self.trip, self.reclose_active, self.lockout)
-        first = np.min([np.where(f.is_set(), f.source_t_ms(), np.inf) for f in flags], axis=0)
         new = disturbed & (self.disturbed_since == NOT_DISTURBED)
-        self.disturbed_since[new] = first[new].astype(np.int64)
+        if new.any():
+            flags = (self.trip, self.reclose_active, self.lockout)
+            first = np.min([np.where(f.is_set(), f.source_t_ms(), np.inf) for f in flags], axis=0)
+            self.disturbed_since[new] = first[new].astype(np.int64)
         self.disturbed_since[calm] = NOT_DISTURBED
 
     def head_signs(self) -> dict[str, HeadSigns]:
