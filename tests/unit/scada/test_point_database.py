@@ -43,6 +43,33 @@ def test_database__holds_inputs_only(database):
     assert database.stations == ("RTU_1", "RTU_2", "RTU_3")
 
 
+def test_revision__moves_with_everything_that_is_written(database):
+    other = PointDatabase(DEFINITIONS)
+    seen = [database.revision]
+
+    def note() -> None:
+        seen.append(database.revision)
+
+    database.apply(sample(POSITION, OPEN, 0))
+    note()
+    saved = database.snapshot()
+    database.session_lost("RTU_1", 1)
+    note()
+    database.copy_from(other)
+    note()
+    database.restore(json.loads(json.dumps(saved)))
+    note()
+    assert len(set(seen)) == len(seen)
+
+
+def test_revision__stands_while_nothing_is_written(database):
+    database.apply(sample(POSITION, OPEN, 1_000))
+    before = database.revision
+    database.view([POSITION]).values  # noqa: B018
+    database.snapshot()
+    assert database.revision == before
+
+
 def test_database__refuses_a_name_twice():
     with pytest.raises(DuplicatePointError, match="SS\\.v_kv twice"):
         PointDatabase([*DEFINITIONS, DEFINITIONS[0]])
