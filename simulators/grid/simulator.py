@@ -95,7 +95,7 @@ class GridSimulator(CycleSimulator):
         self._fed: list[tuple[PlantFault, ShortCircuitResult]] = []
         self._loops = 0
         self._interrupted = 0
-        self._overloaded: dict[str, None] = {}
+        self._overloaded: dict[str, int] = {}
         self._place = SwitchPlaces(network)
         self._supply = _Supply.of(network, np.ones(network.nodes.n, dtype=np.bool_))
         self._journal: list[JournalEntry] = []
@@ -301,9 +301,9 @@ class GridSimulator(CycleSimulator):
         names = self._network.branch_names
         for row in np.flatnonzero(flow.loading > OVERLOAD):
             if names[row] not in self._overloaded:
-                self._overloaded[names[row]] = None
+                self._overloaded[names[row]] = int(row)
                 self._note(now, "overload", names[row], loading=round(float(flow.loading[row]), 4))
-        for name in [n for n in self._overloaded if flow.loading[names.index(n)] < OVERLOAD_RESET]:
+        for name in [name for name, row in self._overloaded.items() if flow.loading[row] < OVERLOAD_RESET]:
             del self._overloaded[name]
             self._note(now, "overload_ended", name)
 
@@ -320,7 +320,8 @@ class GridSimulator(CycleSimulator):
         saved = json.loads(state)
         self._faults.restore(saved["faults"])
         self._interrupted = saved["interrupted"]
-        self._overloaded = dict.fromkeys(saved["overloaded"])
+        rows = {name: row for row, name in enumerate(self._network.branch_names)}
+        self._overloaded = {name: rows[name] for name in saved["overloaded"]}
         if self._generation is not None:
             self._generation.restore(saved["generation"])
 
