@@ -95,7 +95,7 @@ class GridSimulator(CycleSimulator):
         self._fed: list[tuple[PlantFault, ShortCircuitResult]] = []
         self._loops = 0
         self._interrupted = 0
-        self._overloaded: dict[str, int] = {}
+        self._overloaded = np.zeros(network.n_branches, dtype=np.bool_)
         self._place = SwitchPlaces(network)
         self._supply = _Supply.of(network, np.ones(network.nodes.n, dtype=np.bool_))
         self._journal: list[JournalEntry] = []
@@ -298,20 +298,19 @@ class GridSimulator(CycleSimulator):
             self._note(now, "supply", self._network.name, customers_interrupted=self._interrupted, dead_nodes=dead)
 
     def _note_overloads(self, flow: PowerFlowResult, now: SimTime) -> None:
-        names = self._network.branch_names
-        for row in np.flatnonzero(flow.loading > OVERLOAD):
-            if names[row] not in self._overloaded:
-                self._overloaded[names[row]] = int(row)
-                self._note(now, "overload", names[row], loading=round(float(flow.loading[row]), 4))
-        for name in [name for name, row in self._overloaded.items() if flow.loading[row] < OVERLOAD_RESET]:
-            del self._overloaded[name]
-            self._note(now, "overload_ended", name)
+        names, before = self._network.branch_names, self._overloaded
+        begun, ended = (flow.loading > OVERLOAD) & ~before, before & (flow.loading < OVERLOAD_RESET)
+        for row in np.flatnonzero(begun).tolist():
+            self._note(now, "overload", names[row], loading=round(float(flow.loading[row]), 4))
+        for row in np.flatnonzero(ended).tolist():
+            self._note(now, "overload_ended", names[row])
+        self._overloaded = (before | begun) & ~ended
 
     def snapshot(self) -> bytes:
         state = {
             "faults": self._faults.snapshot(),
             "interrupted": self._interrupted,
-            "overloaded": list(self._overloaded),
+            "overloaded": [self._network.branch_names[row] for row in np.flatnonzero(self._overloaded).tolist()],
             "generation": None if self._generation is None else self._generation.snapshot(),
         }
         return json.dumps(state).encode()
@@ -320,8 +319,7 @@ class GridSimulator(CycleSimulator):
         saved = json.loads(state)
         self._faults.restore(saved["faults"])
         self._interrupted = saved["interrupted"]
-        rows = {name: row for row, name in enumerate(self._network.branch_names)}
-        self._overloaded = {name: rows[name] for name in saved["overloaded"]}
+        self._overloaded = np.isin(self._network.branch_names, saved["overloaded"])
         if self._generation is not None:
             self._generation.restore(saved["generation"])
 
