@@ -7,19 +7,14 @@ station is not disturbed, and neither the time an input takes nor memory grows. 
 
 from __future__ import annotations
 
-import argparse
-import gc
 import json
 import random
-import resource
-import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.fuzzing import AnyDevice, Outcome, main, mutate, run
 from twin.links.dnp3 import Dnp3MasterSession
 from twin.outstations.dnp3 import Dnp3Outstation, Dnp3OutstationSettings
-from twin.outstations.model import StationCommand
 from twin.points.model import ControlModel, PointAddress, PointDefinition, PointKind, Quality, Sample
 from twin.protocols.dnp3 import (
     Fragment,
@@ -48,31 +43,6 @@ POINTS = [
 INPUTS = [point.name for point in POINTS if not point.kind.is_output]
 
 
-class AnyDevice:
-    """Takes everything and ends nothing."""
-
-    def select(self, command: StationCommand, now: int) -> str:
-        return ""
-
-    def operate(self, command: StationCommand, now: int) -> str:
-        return "" if command.value else "refused"
-
-    def cancel(self, command: StationCommand, now: int) -> None:
-        pass
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of the inputs; ``slowest_s`` is the longest that one of them took."""
-
-    inputs: int = 0
-    decoded: int = 0
-    malformed: int = 0
-    slowest_s: float = 0.0
-    growth_kb: int = 0
-    elapsed_s: float = 0.0
-
-
 def corpus() -> list[bytes]:
     """The fragments to start from."""
     return [bytes.fromhex(case["octets"]) for case in json.loads(VECTORS.read_text())]
@@ -88,17 +58,8 @@ def mutated(rng: random.Random, seeds: list[bytes]) -> bytes:
 
 def _mutate(rng: random.Random, fragment: bytearray, seeds: list[bytes]) -> None:
     kind, at = rng.randrange(6), rng.randrange(len(fragment) + 1)
-    if kind == 0:
-        fragment[at : at + 1] = bytes((rng.randrange(256),))
-    elif kind == 1 and at > 1:
-        del fragment[at:]
-    elif kind == 2:
-        fragment[at:at] = rng.randbytes(rng.randint(1, 8))
-    elif kind == 3 and at < len(fragment):
-        fragment[at] ^= 1 << rng.randrange(8)
-    elif kind == 4:
-        other = rng.choice(seeds)
-        fragment[at:] = other[rng.randrange(len(other)) :]
+    if kind in (0, 2, 4) or (kind == 1 and at > 1) or (kind == 3 and at < len(fragment)):
+        mutate(kind, at, rng, fragment, seeds)
     elif len(fragment) > 1:
         fragment[0] = 0xC0 | rng.randrange(64)
         fragment[1] = rng.choice((0, 1, 2, 3, 4, 5, 6, 7, 9, 13, 20, 21, 22, 23, 24, 129, 130))
@@ -201,36 +162,13 @@ def fuzz(inputs: int, seed: int = 1, report: int = 0) -> Outcome:
         AssertionError: something did not hold; any other exception is a crash found.
     """
     rng, seeds, outcome, sessions = random.Random(seed), corpus(), Outcome(), _Sessions()
-    started, settled_kb = time.perf_counter(), 0
-    while outcome.inputs < inputs:
-        fragment = mutated(rng, seeds)
-        before = time.perf_counter()
+
+    def throw(fragment: bytes) -> None:
         _check_codec(fragment, outcome)
         sessions.feed(fragment, rng)
-        outcome.inputs += 1
-        outcome.slowest_s = max(outcome.slowest_s, time.perf_counter() - before)
-        if outcome.inputs == inputs // 2:
-            gc.collect()
-            settled_kb = _resident_kb()
-        if report and outcome.inputs % report == 0:
-            print(f"{outcome.inputs:>12,} inputs  {outcome.decoded:,} decoded  {_resident_kb():,} kB", flush=True)
-    gc.collect()
-    outcome.growth_kb = _resident_kb() - settled_kb
-    outcome.elapsed_s = time.perf_counter() - started
-    return outcome
 
-
-def _resident_kb() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=10_000_000)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    print(fuzz(arguments.inputs, arguments.seed, report=max(arguments.inputs // 20, 1)))
+    return run(lambda: mutated(rng, seeds), throw, outcome, inputs, report)
 
 
 if __name__ == "__main__":
-    main()
+    main(fuzz, __doc__)

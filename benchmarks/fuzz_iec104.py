@@ -9,21 +9,15 @@ it ends the connection. The seed makes a run repeatable.
 
 from __future__ import annotations
 
-import argparse
-import gc
 import json
 import random
-import resource
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.fuzzing import AnyDevice, Outcome, main, mutate, run
 from twin.links.iec104 import Iec104MasterSession
 from twin.outstations.iec104 import Iec104Outstation
 from twin.outstations.iec104_settings import Iec104OutstationSettings
-from twin.outstations.model import StationCommand
 from twin.points.model import ControlModel, PointAddress, PointDefinition, PointKind
 from twin.protocols.iec104 import (
     Connection,
@@ -68,32 +62,6 @@ POINTS = [
 ]
 
 
-class AnyDevice:
-    """Takes everything and ends nothing."""
-
-    def select(self, command: StationCommand, now: int) -> str:
-        return ""
-
-    def operate(self, command: StationCommand, now: int) -> str:
-        return "" if command.value else "refused"
-
-    def cancel(self, command: StationCommand, now: int) -> None:
-        pass
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of the inputs; ``slowest_s`` is the longest that one of them took."""
-
-    inputs: int = 0
-    decoded: int = 0
-    malformed: int = 0
-    sessions_closed: int = 0
-    slowest_s: float = 0.0
-    growth_kb: int = 0
-    elapsed_s: float = 0.0
-
-
 def corpus() -> list[bytes]:
     """The ASDUs to start from."""
     return [bytes.fromhex(case["hex"]) for case in json.loads(VECTORS.read_text())]
@@ -109,17 +77,8 @@ def mutated(rng: random.Random, seeds: list[bytes]) -> bytes:
 
 def _mutate(rng: random.Random, asdu: bytearray, seeds: list[bytes]) -> None:
     kind, at = rng.randrange(7), rng.randrange(len(asdu) + 1)
-    if kind == 0:
-        asdu[at : at + 1] = bytes((rng.randrange(256),))
-    elif kind == 1:
-        del asdu[at:]
-    elif kind == 2:
-        asdu[at:at] = rng.randbytes(rng.randint(1, 8))
-    elif kind == 3 and at < len(asdu):
-        asdu[at] ^= 1 << rng.randrange(8)
-    elif kind == 4:
-        other = rng.choice(seeds)
-        asdu[at:] = other[rng.randrange(len(other)) :]
+    if kind in (0, 1, 2, 4) or (kind == 3 and at < len(asdu)):
+        mutate(kind, at, rng, asdu, seeds)
     elif kind == 5 and len(asdu) > 6:
         asdu[0], asdu[2] = rng.randrange(128), rng.choice((3, 5, 6, 7, 8, 9, 10, 20))
     elif len(asdu) > 6:
@@ -207,41 +166,13 @@ def fuzz(inputs: int, seed: int = 1, report: int = 0) -> Outcome:
         AssertionError: something did not hold; any other exception is a crash found.
     """
     rng, seeds, outcome, sessions = random.Random(seed), corpus(), Outcome(), _Sessions()
-    started, settled_kb = time.perf_counter(), 0
-    for asdu in _inputs(rng, seeds, inputs):
-        before = time.perf_counter()
-        outcome.inputs += 1
+
+    def throw(asdu: bytes) -> None:
         if _decodes(asdu, outcome) or outcome.malformed % MALFORMED_EVERY == 0:
             sessions.feed(asdu, rng, outcome)
-        outcome.slowest_s = max(outcome.slowest_s, time.perf_counter() - before)
-        if outcome.inputs == inputs // 2:
-            gc.collect()
-            settled_kb = _resident_kb()
-        if report and outcome.inputs % report == 0:
-            print(f"{outcome.inputs:>12,} inputs  {outcome.decoded:,} decoded  {_resident_kb():,} kB", flush=True)
-    gc.collect()
-    outcome.growth_kb = _resident_kb() - settled_kb
-    outcome.elapsed_s = time.perf_counter() - started
-    return outcome
 
-
-def _inputs(rng: random.Random, seeds: list[bytes], count: int) -> Iterator[bytes]:
-    for _ in range(count):
-        yield mutated(rng, seeds)
-
-
-def _resident_kb() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=10_000_000)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    outcome = fuzz(arguments.inputs, arguments.seed, report=max(arguments.inputs // 20, 1))
-    print(outcome)
+    return run(lambda: mutated(rng, seeds), throw, outcome, inputs, report)
 
 
 if __name__ == "__main__":
-    main()
+    main(fuzz, __doc__)

@@ -8,16 +8,12 @@ not disturbed, and neither the time an input takes nor memory grows. The seed ma
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import gc
 import json
 import random
-import resource
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.fuzzing import Outcome, main, mutate, run
 from twin.links.modbus import ModbusMasterSession
 from twin.links.modbus_scan import ModbusLinkSettings
 from twin.outstations.modbus import ModbusOutstation, ModbusOutstationSession
@@ -69,20 +65,6 @@ class AnyDevice:
         pass
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What became of the inputs; ``slowest_s`` is the longest that one of them took."""
-
-    inputs: int = 0
-    decoded: int = 0
-    malformed: int = 0
-    sessions_closed: int = 0
-    answers: int = 0
-    slowest_s: float = 0.0
-    growth_kb: int = 0
-    elapsed_s: float = 0.0
-
-
 def corpus() -> list[bytes]:
     """The PDUs to start from."""
     cases = json.loads(VECTORS.read_text())
@@ -99,17 +81,8 @@ def mutated(rng: random.Random, seeds: list[bytes]) -> bytes:
 
 def _mutate(rng: random.Random, pdu: bytearray, seeds: list[bytes]) -> None:
     kind, at = rng.randrange(7), rng.randrange(len(pdu) + 1)
-    if kind == 0:
-        pdu[at : at + 1] = bytes((rng.randrange(256),))
-    elif kind == 1:
-        del pdu[at:]
-    elif kind == 2:
-        pdu[at:at] = rng.randbytes(rng.randint(1, 8))
-    elif kind == 3 and at < len(pdu):
-        pdu[at] ^= 1 << rng.randrange(8)
-    elif kind == 4:
-        other = rng.choice(seeds)
-        pdu[at:] = other[rng.randrange(len(other)) :]
+    if kind in (0, 1, 2, 4) or (kind == 3 and at < len(pdu)):
+        mutate(kind, at, rng, pdu, seeds)
     elif kind == 5 and pdu:
         pdu[0] = rng.choice((1, 2, 3, 4, 5, 6, 15, 16, 22, 23, 43, 129))
     elif len(pdu) > 4:
@@ -219,27 +192,16 @@ def fuzz(inputs: int, seed: int = 1, report: int = 0) -> Outcome:
     """
     rng, seeds, outcome, sessions = random.Random(seed), corpus(), Outcome(), _Sessions()
     requests = [decode_request(pdu) for pdu in _requests(seeds)]
-    started, settled_kb = time.perf_counter(), 0
-    while outcome.inputs < inputs:
-        pdu = mutated(rng, seeds)
-        before = time.perf_counter()
-        outcome.inputs += 1
+
+    def throw(pdu: bytes) -> None:
         _decodes(pdu, outcome)
         with contextlib.suppress(MalformedFrameError):
             decode_response(pdu, rng.choice(requests))
         sessions.feed(pdu, rng, outcome)
         if outcome.inputs % CALM_EVERY == 0:
             sessions.look_at_the_calm_one()
-        outcome.slowest_s = max(outcome.slowest_s, time.perf_counter() - before)
-        if outcome.inputs == inputs // 2:
-            gc.collect()
-            settled_kb = _resident_kb()
-        if report and outcome.inputs % report == 0:
-            print(f"{outcome.inputs:>12,} inputs  {outcome.decoded:,} decoded  {_resident_kb():,} kB", flush=True)
-    gc.collect()
-    outcome.growth_kb = _resident_kb() - settled_kb
-    outcome.elapsed_s = time.perf_counter() - started
-    return outcome
+
+    return run(lambda: mutated(rng, seeds), throw, outcome, inputs, report)
 
 
 def _requests(seeds: list[bytes]) -> list[bytes]:
@@ -253,17 +215,5 @@ def _requests(seeds: list[bytes]) -> list[bytes]:
     return found
 
 
-def _resident_kb() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=10_000_000)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    print(fuzz(arguments.inputs, arguments.seed, report=max(arguments.inputs // 20, 1)))
-
-
 if __name__ == "__main__":
-    main()
+    main(fuzz, __doc__)

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
-_spec = importlib.util.spec_from_file_location("fuzz_dnp3", Path(__file__).parents[4] / "benchmarks/fuzz_dnp3.py")
-assert _spec is not None
-assert _spec.loader is not None
-fuzzer = sys.modules["fuzz_dnp3"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fuzzer)
+from benchmarks import fuzz_dnp3 as fuzzer
 
 
 @pytest.mark.parametrize("seed", [1, 2])
